@@ -1,0 +1,213 @@
+"""The layers a network is planned with: each knows its shapes, its cost and its module.
+
+A plan is made of these before any tensor exists, so the cost of an architecture and its network
+come from one description. One multiply-add is one FLOP; activations are elements of convolution
+and linear outputs; params are learned numbers (BatchNorm's two per channel included).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from torch import nn
+
+from .frequency import FrequencyMaxPool, FrequencyNorm, GlobalPool, SqueezeExcite, low_channels
+
+
+class NotBuildable(ValueError):
+    """Why a choice cannot be built where it was put, in plain words."""
+
+
+class LayerCost(NamedTuple):
+    flops: int = 0
+    params: int = 0
+    activations: int = 0
+
+
+@dataclass(frozen=True)
+class Signal:
+    """The shape of a feature map between layers: channels, of which a share `alpha` is stored at
+    half resolution (0: a plain tensor), and the full-resolution height and width."""
+
+    channels: int
+    height: int
+    width: int
+    alpha: float = 0.0
+
+    @property
+    def low(self) -> int:
+        return low_channels(self.channels, self.alpha)
+
+    @property
+    def high(self) -> int:
+        return self.channels - self.low
+
+    @property
+    def area(self) -> int:
+        return self.height * self.width
+
+    @property
+    def low_area(self) -> int:
+        return half(self.height) * half(self.width)
+
+    @property
+    def elements(self) -> int:
+        return self.high * self.area + self.low * self.low_area
+
+    def strided(self, stride: int) -> tuple[int, int]:
+        return -(-self.height // stride), -(-self.width // stride)
+
+
+def half(size: int) -> int:
+    """The size after a 2x2 pooling that keeps the odd last row."""
+    return (size + 1) // 2
+
+
+class Layer(Protocol):
+    """What a plan is made of."""
+
+    @property
+    def out(self) -> Signal: ...
+
+    def cost(self) -> LayerCost: ...
+
+    def build(self) -> nn.Module: ...
+
+
+@dataclass(frozen=True)
+class Vanilla:
+    """A plain convolution, padded to keep the size, output ceil(size / stride)."""
+
+    source: Signal
+    out_channels: int
+    kernel: int
+    stride: int = 1
+    groups: int = 1
+    bias: bool = False
+
+    def __post_init__(self) -> None:
+        if self.source.channels % self.groups or self.out_channels % self.groups:
+            raise NotBuildable(
+                f"{self.groups} groups do not divide {self.source.channels} input and"
+                f" {self.out_channels} output channels"
+            )
+
+    @property
+    def out(self) -> Signal:
+        return Signal(self.out_channels, *self.source.strided(self.stride))
+
+    def cost(self) -> LayerCost:
+        weights = self.out_channels * (self.source.channels // self.groups) * self.kernel**2
+        return LayerCost(
+            flops=weights * self.out.area,
+            params=weights + self.out_channels * self.bias,
+            activations=self.out.elements,
+        )
+
+    def build(self) -> nn.Module:
+        return nn.Conv2d(
+            self.source.channels,
+            self.out_channels,
+            self.kernel,
+            stride=self.stride,
+            padding=self.kernel // 2,
+            groups=self.groups,
+            bias=self.bias,
+        )
+
+
+@dataclass(frozen=True)
+class Norm:
+    """BatchNorm, separate for each frequency."""
+
+    out: Signal
+
+    def cost(self) -> LayerCost:
+        return LayerCost(params=2 * self.out.channels)
+
+    def build(self) -> nn.Module:
+        if self.out.alpha == 0:
+            return nn.BatchNorm2d(self.out.channels)
+        return FrequencyNorm(self.out.channels, self.out.alpha)
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Max pooling that keeps the odd last row, on each frequency."""
+
+    source: Signal
+    kernel: int = 2
+    stride: int = 2
+
+    @property
+    def out(self) -> Signal:
+        height, width = self.source.strided(self.stride)
+        return Signal(self.source.channels, height, width, self.source.alpha)
+
+    def cost(self) -> LayerCost:
+        return LayerCost()
+
+    def build(self) -> nn.Module:
+        return FrequencyMaxPool(self.kernel, self.stride)
+
+
+@dataclass(frozen=True)
+class Squeeze:
+    """Squeeze-and-excitation (Hu et al., CVPR 2018): squeeze both frequencies, excite each."""
+
+    out: Signal
+    reduction: int = 16
+
+    def cost(self) -> LayerCost:
+        channels = self.out.channels
+        hidden = max(1, channels // self.reduction)
+        return LayerCost(
+            flops=2 * channels * hidden,
+            params=2 * channels * hidden + hidden + channels,
+            activations=hidden + channels,
+        )
+
+    def build(self) -> nn.Module:
+        return SqueezeExcite(self.out.channels, self.out.alpha, self.reduction)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Global average pooling to a vector of all channels, high before low."""
+
+    source: Signal
+
+    @property
+    def out(self) -> Signal:
+        return Signal(self.source.channels, 1, 1)
+
+    def cost(self) -> LayerCost:
+        return LayerCost()
+
+    def build(self) -> nn.Module:
+        return GlobalPool()
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A linear layer with bias on a pooled vector; `hidden` adds BatchNorm after it."""
+
+    source: Signal
+    features: int
+    hidden: bool = False
+
+    @property
+    def out(self) -> Signal:
+        return Signal(self.features, 1, 1)
+
+    def cost(self) -> LayerCost:
+        weights = self.source.channels * self.features
+        params = weights + self.features + 2 * self.features * self.hidden
+        return LayerCost(flops=weights, params=params, activations=self.features)
+
+    def build(self) -> nn.Module:
+        linear = nn.Linear(self.source.channels, self.features)
+        if not self.hidden:
+            return linear
+        return nn.Sequential(linear, nn.BatchNorm1d(self.features), nn.ReLU())

@@ -1,0 +1,66 @@
+"""Trained networks as files: an architecture and its weights together, never a pickled object."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .architecture import Architecture
+from .errors import InputError
+from .files import atomic_write
+from .network import Network, build_network
+
+FORMAT = 1
+
+
+def save_network(
+    path: str | Path, architecture: Architecture, state_dict: dict[str, Tensor], **info: Any
+) -> None:
+    """Write architecture, weights (moved to the CPU) and plain `info` to one file, atomically."""
+    content = {
+        "convnas": FORMAT,
+        "architecture": architecture.to_dict(),
+        "state_dict": {name: tensor.detach().cpu() for name, tensor in state_dict.items()},
+        "info": info,
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    atomic_write(Path(path), buffer.getvalue())
+
+
+def read_network_file(path: str | Path) -> dict[str, Any]:
+    """The file's mapping, read with weights_only=True. Raises InputError for any other file."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as e:
+        raise InputError(str(path), "this file", f"it cannot be read: {e.strerror or e}") from e
+    except (
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        KeyError,
+        zipfile.BadZipFile,
+    ) as e:
+        raise InputError(str(path), "this file", "it is not a file of weights, or damaged") from e
+    if not isinstance(content, dict) or content.get("convnas") != FORMAT:
+        raise InputError(str(path), "this file", "it was not written by convnas")
+    return content
+
+
+def load_network(path: str | Path) -> Network:
+    """The trained network of an exported .pt file, in evaluation mode. Raises InputError."""
+    content = read_network_file(path)
+    try:
+        network = build_network(Architecture.from_dict(content["architecture"]))
+        network.load_state_dict(content["state_dict"])
+    except (InputError, KeyError, RuntimeError, TypeError, AttributeError) as e:
+        reason = "its weights are not those of its architecture"
+        raise InputError(str(path), "this file", reason) from e
+    return network.eval()

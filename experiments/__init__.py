@@ -1,0 +1,51 @@
+"""Experiments: config, launch, workers, results, export and the command line.
+
+The names below load on first use, so that `convnas --help` starts without torch and Optuna.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import ExperimentConfig, read_config
+    from .errors import RunError
+    from .experiment import Launched, launch, plan
+    from .progress import Progress
+    from .results import Found, best_of, status
+    from .run_dir import RunDirectory
+
+_FILE_OF = {
+    "ExperimentConfig": "config",
+    "Found": "results",
+    "Launched": "experiment",
+    "Progress": "progress",
+    "RunDirectory": "run_dir",
+    "RunError": "errors",
+    "best_of": "results",
+    "launch": "experiment",
+    "plan": "experiment",
+    "read_config": "config",
+    "status": "results",
+}
+
+__all__ = [
+    "ExperimentConfig",
+    "Found",
+    "Launched",
+    "Progress",
+    "RunDirectory",
+    "RunError",
+    "best_of",
+    "launch",
+    "plan",
+    "read_config",
+    "status",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FILE_OF:
+        return getattr(importlib.import_module(f".{_FILE_OF[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,272 @@
+"""The command line. Exit status: 0 good, 1 the run failed, 2 the input is wrong (one line says how).
+
+Heavy imports happen inside the commands, so that help and usage errors are instant.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import __version__
+from .errors import RunError
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+_DEVICE = click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")
+_SEED = click.option("--seed", type=int, metavar="S", help="Seed of every random choice.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    try:
+        status = cli.main(args=argv, prog_name="convnas", standalone_mode=False)
+    except click.exceptions.Abort:
+        return _say("stopped", 1)
+    except click.ClickException as e:
+        return _say(f"{e.format_message()} (see convnas --help)", 2)
+    except RunError as e:
+        return _say(str(e), 1)
+    except ValueError as e:
+        from ..search_space.errors import InputError
+
+        if not isinstance(e, InputError):
+            raise
+        return _say(str(e), 2)
+    return status if isinstance(status, int) else 0
+
+
+def entry_point() -> None:
+    sys.exit(main())
+
+
+def _say(line: str, status: int) -> int:
+    click.echo(f"convnas: {' '.join(line.split())}", err=True)
+    return status
+
+
+def _emit(thing: Any) -> None:
+    click.echo(json.dumps(thing, indent=2))
+
+
+@click.group(
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="convnas", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Search for the best convolutional network inside a compute budget.
+
+    `convnas launch` runs a search (without a config: a demo on handwritten digits), `convnas
+    export` hands over what it found.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@cli.command()
+@click.argument("config", required=False)
+@click.option("-o", "--out", metavar="RUN_DIR", help="Run directory [default: runs/NAME].")
+@click.option("--trials", type=int, metavar="N", help="Trials in all, those already made included.")
+@click.option("--budget", metavar="FLOPS", help="Most multiply-adds allowed, like 400K or 1.5M.")
+@click.option("--strategy", metavar="NAME", help="What proposes architectures: random, tpe, ...")
+@click.option("--workers", metavar="N", help="Processes that train, or auto.")
+@_DEVICE
+@_SEED
+@_JSON
+def launch(
+    config: str | None, out: str | None, workers: str | None, as_json: bool, **changes: Any
+) -> int:
+    """Run a search, or go on with one.
+
+    CONFIG is an experiment's YAML file; without it, an existing RUN_DIR goes on with its own, and a
+    new one gets the demo. A run that was stopped or killed goes on where it was. On going on,
+    trials, workers, device and strategy may change, nothing else.
+    """
+    _quiet_optuna()
+    from . import experiment
+    from .console import LaunchView
+
+    run, settings = experiment.plan(config, out, workers=_workers(workers), **changes)
+    with LaunchView() as view:
+        launched = experiment.launch(run, settings, view)
+    return _close(launched, as_json)
+
+
+def _workers(text: str | None) -> int | str | None:
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return text
+
+
+def _close(launched: Any, as_json: bool) -> int:
+    """The closing table, where the run is, and the next command. Returns the exit status."""
+    from . import console, results
+
+    run, state = launched.run, results.status(launched.run)
+    if as_json:
+        _emit({**state, "ending": launched.ending})
+    found = results.best_of(run, 5)
+    if found and not as_json:
+        console.print_found(found)
+    trials = state["trials"]
+    ended = trials["complete"] + trials["pruned"] + trials["failed"]
+    made = ", ".join(f"{trials[word]} {word}" for word in ("complete", "pruned", "failed"))
+    notes = [f"run: {run.path}  ({ended} trials: {made})"]
+    notes += [f"failed {count} x: {reason}" for reason, count in state["failures"].items()]
+    if launched.ending == "exhausted":
+        notes.append("every architecture inside the budget has been tried: the search is over")
+    if launched.ending == "stopped":
+        notes.append(f"stopped; to go on: convnas launch -o {run.path}")
+    elif found:
+        notes.append(f"next: convnas export {run.path} --format pt")
+    if not as_json:
+        console.print_lines(*notes)
+    if launched.ending == "stopped":
+        return 1
+    return 0 if found else _say(f"no trial completed; see {run.log_path}", 1)
+
+
+@cli.command()
+@click.argument("config")
+@click.option("--budget", metavar="FLOPS", help="Most multiply-adds allowed, like 400K or 1.5M.")
+@_JSON
+def space(config: str, budget: str | None, as_json: bool) -> None:
+    """Count the architectures of CONFIG's space, and those inside its budget."""
+    from ..search_space import cost as cost_of
+    from ..search_space import format_quantity
+    from .config import read_config
+
+    settings = read_config(config, budget=budget)
+    whole = settings.search_space()
+    feasible = settings.feasible(whole)
+    ends = {"min": feasible.cheapest(), "max": feasible.dearest()}
+    costs = {end: cost_of(point).flops for end, point in ends.items()}
+    if as_json:
+        counts = {"size": whole.size, "feasible": feasible.count}
+        _emit({**counts, "flops": costs, "notes": list(whole.notes)})
+        return
+    click.echo(f"space     {whole.size:,} architectures")
+    click.echo(f"feasible  {feasible.count:,} ({100 * feasible.count / whole.size:.3g} %)")
+    for end, point in ends.items():
+        click.echo(f"{end}       {format_quantity(costs[end])} flops: {point}")
+    for note in whole.notes:
+        click.echo(f"note      {note}")
+
+
+@cli.command()
+@click.argument("architecture", metavar="ARCH.yaml")
+@_JSON
+def cost(architecture: str, as_json: bool) -> None:
+    """Count multiply-adds, parameters and activations of an architecture file."""
+    from ..search_space import Architecture
+    from ..search_space import cost as cost_of
+
+    counted = cost_of(Architecture.load(architecture)).to_dict()
+    if as_json:
+        _emit(counted)
+    else:
+        from .console import print_cost
+
+        print_cost(counted)
+
+
+@cli.command()
+@click.argument("architecture", metavar="ARCH.yaml")
+@click.option(
+    "--run", "run_dir", metavar="RUN_DIR", help="Use this run's data and keep the weights there."
+)
+@click.option("--data", metavar="NAME", help="Data set, where there is no run [default: digits].")
+@click.option("--epochs", type=int, metavar="N", help="Passes over the data.")
+@click.option(
+    "-o", "--out", metavar="FILE", help="Where the weights go [default: beside ARCH.yaml]."
+)
+@_DEVICE
+@_SEED
+@_JSON
+def train(architecture: str, as_json: bool, **options: Any) -> None:
+    """Train one architecture properly, from scratch, and measure it once on the test split.
+
+    In a run directory (ARCH.yaml lies in one, or --run names one) the data and its split are the
+    run's, and the weights are kept there for export.
+    """
+    from .training import train_command
+
+    path, metrics = train_command(
+        architecture, tell=lambda line: click.echo(line, err=True), **options
+    )
+    if as_json:
+        _emit({"file": str(path), "metrics": metrics})
+    else:
+        click.echo(f"test accuracy {metrics['test_accuracy']:.4f}; weights: {path}")
+
+
+@cli.command()
+@click.argument("run_dir")
+@_JSON
+def status(run_dir: str, as_json: bool) -> None:
+    """Say where a run stands."""
+    _quiet_optuna()
+    from . import console, results
+    from .run_dir import RunDirectory
+
+    run = RunDirectory.existing(run_dir)
+    state = results.status(run)
+    if as_json:
+        _emit(state)
+        return
+    trials = "  ".join(f"{word} {count}" for word, count in state["trials"].items())
+    going = f"going on, workers {state['workers']}" if state["active"] else "not running"
+    console.print_lines(f"{state['name']}: {going}", f"trials of {state['wanted']}: {trials}")
+    console.print_lines(*(f"failed {n} x: {reason}" for reason, n in state["failures"].items()))
+    if state["best"]:
+        console.print_found(results.best_of(run, 5))
+
+
+@cli.command()
+@click.argument("run_dir")
+@click.option(
+    "--top", type=click.IntRange(min=1), default=1, metavar="K", help="The K best [default: 1]."
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["yaml", "json", "pt"]),
+    default="yaml",
+    help="pt: with trained weights (trained now if they are not yet) [default: yaml].",
+)
+@click.option(
+    "-o",
+    "--out",
+    metavar="OUT",
+    type=click.Path(path_type=Path),
+    help="File, or folder for several [default: in the run directory].",
+)
+@_JSON
+def export(run_dir: str, top: int, form: str, out: Path | None, as_json: bool) -> None:
+    """Hand over the best architectures of a run."""
+    _quiet_optuna()
+    from . import console
+    from .export import export as write
+    from .run_dir import RunDirectory
+
+    run = RunDirectory.existing(run_dir)
+    tell = lambda line: click.echo(line, err=True)
+    written = write(run, top=top, form=form, out=out, tell=tell)
+    if as_json:
+        _emit([{**found.to_dict(), "file": str(path)} for found, path in written])
+        return
+    console.print_found(found for found, _ in written)
+    console.print_lines(*(f"written: {path}" for _, path in written))
+
+
+def _quiet_optuna() -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)

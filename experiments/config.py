@@ -1,0 +1,220 @@
+"""The experiment config: read, checked in full before anything runs, and kept in the run directory.
+
+What belongs to another room is checked by that room: `space` and `budget` by the search space,
+`evaluator` and `data` by the evaluators, the strategy's name by the strategies. Every error is an
+InputError with the dotted key, the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from ..search_space.errors import InputError, unknown_key, unknown_name
+from .hooks import check_evaluator
+
+if TYPE_CHECKING:
+    from ..search_space import Architecture, FeasibleSet, SearchSpace
+
+MAY_CHANGE = frozenset({"trials", "workers", "device", "strategy", "versions"})
+"""What may differ when an existing run is continued."""
+
+Settings = dict[str, Any]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Named(_Section):
+    """A thing chosen by name; its other keys are its own settings."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+    name: str
+
+    @property
+    def settings(self) -> Settings:
+        return dict(self.model_extra or {})
+
+
+class Pruner(_Section):
+    """`none` by default: a proxy run is a few epochs, whose early ranking is mostly noise.
+
+    `median` is Optuna's: stop a trial below the median of earlier trials at the same epoch.
+    """
+
+    name: Literal["none", "median"] = "none"
+    startup_trials: Annotated[int, Field(ge=0)] = 5
+    warmup_epochs: Annotated[int, Field(ge=0)] = 1
+
+
+class ExperimentConfig(_Section):
+    """One experiment. `versions` is written by a launch, for people; it is not read back."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
+    space: Settings
+    budget: Settings = {}
+    data: Settings = {"name": "digits"}
+    evaluator: Settings = {"name": "proxy"}
+    strategy: Named = Named(name="tpe")
+    pruner: Pruner = Pruner()
+    trials: Annotated[int, Field(ge=1, le=1_000_000)] = 40
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
+    device: str = "auto"
+    trial_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    versions: dict[str, str] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _whole_seconds(cls, data: Any) -> Any:
+        if isinstance(data, dict) and type(data.get("trial_timeout")) is int:
+            return {**data, "trial_timeout": float(data["trial_timeout"])}
+        return data
+
+    def search_space(self) -> SearchSpace:
+        from ..search_space import SearchSpace
+
+        return SearchSpace.from_config(self.space)
+
+    def feasible(self, space: SearchSpace) -> FeasibleSet[Architecture]:
+        """Raises InputError when no architecture of the space meets the budget."""
+        from ..search_space import Budget
+
+        return space.within(Budget.from_config(self.budget))
+
+
+def demo_config() -> Path:
+    return Path(str(resources.files(__package__) / "configs" / "digits.yaml"))
+
+
+def read_yaml(path: str | Path) -> Settings:
+    """The mapping in a YAML or JSON file. Raises InputError naming the path."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError, ValueError) as e:
+        reason = getattr(e, "strerror", None) or "not a text file"
+        raise InputError(str(path), "this file", f"it cannot be read: {reason}") from e
+    try:
+        content = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as e:
+        where = getattr(e, "problem_mark", None)
+        place = f" near line {where.line + 1}" if where is not None else ""
+        raise InputError(str(path), "this file", f"it must be YAML or JSON{place}") from e
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise InputError(str(path), content, "it must be a mapping of keys to values")
+    return content
+
+
+def read_config(source: str | Path | Mapping[str, Any], **changes: Any) -> ExperimentConfig:
+    """The config in a file or mapping, with `changes` (those not None) put over it, checked.
+
+    `changes`: trials, seed, workers, device; `strategy` (a name) and `budget` (a limit on flops).
+    Raises InputError.
+    """
+    raw = dict(source) if isinstance(source, Mapping) else read_yaml(source)
+    given = {key: value for key, value in changes.items() if value is not None}
+    if "strategy" in given and _name_of(raw.get("strategy")) == given["strategy"]:
+        del given["strategy"]
+    if "strategy" in given:
+        given["strategy"] = {"name": given["strategy"]}
+    if "budget" in given:
+        kept = raw.get("budget")
+        given["budget"] = {**(kept if isinstance(kept, dict) else {}), "flops": given["budget"]}
+    try:
+        config = ExperimentConfig.model_validate({**raw, **given})
+    except ValidationError as e:
+        raise _as_input_error(e.errors(include_url=False)[0]) from e
+    _check_with_the_rooms(config)
+    return config
+
+
+def _name_of(section: Any) -> Any:
+    return section.get("name") if isinstance(section, dict) else None
+
+
+def _check_with_the_rooms(config: ExperimentConfig) -> None:
+    from .. import strategies
+
+    if config.strategy.name not in strategies.names():
+        raise unknown_name("strategy.name", config.strategy.name, strategies.names())
+    check_evaluator(config.evaluator, config.data)
+    config.feasible(config.search_space())
+
+
+def resolved(config: ExperimentConfig, *, device: str) -> ExperimentConfig:
+    """The config as kept in the run directory: with the device in use and all versions."""
+    versions = {name: importlib.metadata.version(name) for name in ("convnas", "torch", "optuna")}
+    versions["python"] = platform.python_version()
+    return config.model_copy(update={"device": device, "versions": versions})
+
+
+def as_yaml(config: ExperimentConfig) -> str:
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def check_continues(old: ExperimentConfig, new: ExperimentConfig) -> None:
+    """Raises InputError naming the first key of `new` that a continued run may not change."""
+    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    for name in before:
+        if name not in MAY_CHANGE and before[name] != after[name]:
+            if name == "budget" and _same_limits(before[name], after[name]):
+                continue
+            key, was, now = _first_difference(name, before[name], after[name])
+            allowed = f"this run has {was!r}; only trials, workers, device and strategy may change"
+            raise InputError(key, now, f"{allowed} (or start another run directory with -o)")
+
+
+def _same_limits(one: Settings, other: Settings) -> bool:
+    from ..search_space import Budget
+
+    return bool(Budget.from_config(one).limits == Budget.from_config(other).limits)
+
+
+def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any, Any]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in [*new, *old]:
+            if old.get(name) != new.get(name):
+                return _first_difference(f"{key}.{name}", old.get(name), new.get(name))
+    return key, old, new
+
+
+def _as_input_error(error: ErrorDetails) -> InputError:
+    # A union's members are part of pydantic's location; the config's reader knows only the keys.
+    place = [
+        str(part) for part in error["loc"] if part not in ("literal['auto']", "constrained-int")
+    ]
+    key, value = ".".join(place), error["input"]
+    if error["type"] == "extra_forbidden":
+        section = Pruner if place[0] == "pruner" else ExperimentConfig
+        return unknown_key(".".join(place[:-1]), place[-1], section.model_fields)
+    if error["type"] == "missing":
+        return InputError(key, None, "it is needed")
+    if place[0] == "workers":
+        return InputError(key, value, "it must be auto or a whole number from 1 to 1024")
+    if error["type"] == "literal_error" and "ctx" in error:
+        return InputError(key, value, f"choose from: {error['ctx']['expected']}")
+    return InputError(key, value, _ALLOWED.get(place[0], _plain(error["msg"])))
+
+
+_ALLOWED = {
+    "name": "it must be letters, digits, '_', '-' and '.', at most 100, and start with a letter or digit",
+    "trials": "it must be a whole number from 1 to 1000000",
+    "seed": "it must be a whole number from 0 to 4294967295",
+    "device": "it must be auto, cpu, cuda or cuda:N",
+    "trial_timeout": "it must be a number of seconds above 0, or null",
+}
+
+
+def _plain(message: str) -> str:
+    """Pydantic's words, for those who do not read Python."""
+    words = message.replace("Input should be", "it must be").replace("dictionary", "mapping")
+    return words.replace("valid string", "text")

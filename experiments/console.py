@@ -1,0 +1,108 @@
+"""What people see in the terminal: the live bar of a launch, and the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich import progress as bars
+from rich.console import Console
+from rich.table import Table
+
+from ..search_space.budget import format_quantity
+from .progress import Progress
+from .results import Found
+from .search import stages_text
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+_PLAIN_WIDTH = 160
+"""Columns where the output is not a terminal."""
+
+
+class LaunchView:
+    """Shows a search on stderr: one live bar in a terminal, else a line for every finished trial."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._bar = bars.Progress(
+            bars.TextColumn("trial {task.completed:.0f}/{task.total:.0f}"),
+            bars.BarColumn(bar_width=None),
+            bars.TextColumn("{task.description}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task: bars.TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        words = _words(progress)
+        if self._console.is_terminal:
+            if self._task is None:
+                self._task = self._bar.add_task("", total=progress.total)
+            self._bar.update(
+                self._task, total=progress.total, completed=progress.done, description=words
+            )
+        elif progress.news:
+            line = f"{progress.done}/{progress.total}  {words}  ({progress.news})"
+            self._console.print(line, soft_wrap=True, markup=False)
+
+
+def _words(progress: Progress) -> str:
+    words = [f"best {progress.best_score:.4f}" if progress.best_score is not None else "best -"]
+    words.append(f"feasible {100 * progress.feasible_share:.3g} %")
+    if progress.failed:
+        words.append(f"failed {progress.failed}")
+    if progress.seconds_left is not None:
+        words.append(f"left {timedelta(seconds=round(progress.seconds_left))}")
+    return "  ".join(words)
+
+
+def print_found(found: Iterable[Found]) -> None:
+    """The best architectures, best first."""
+    table = Table("", "trial", "accuracy", "flops", "params", "architecture", box=None)
+    for rank, each in enumerate(found, 1):
+        table.add_row(
+            str(rank),
+            str(each.trial),
+            f"{each.score:.4f}",
+            format_quantity(each.flops),
+            format_quantity(each.params),
+            stages_text(each.architecture),
+        )
+    _out().print(table)
+
+
+def print_cost(cost: dict[str, Any]) -> None:
+    """Flops, params and activations of each part and of the whole."""
+    names = ("flops", "params", "activations")
+    table = Table("", *names, box=None)
+    stages = [(f"stage{i}", part) for i, part in enumerate(cost["stages"], 1)]
+    for label, part in [("stem", cost["stem"]), *stages, ("head", cost["head"]), ("all", cost)]:
+        table.add_row(label, *(f"{part[name]:,}" for name in names))
+    _out().print(table)
+
+
+def print_lines(*lines: str) -> None:
+    for line in lines:
+        _out().print(line, soft_wrap=True, markup=False)
+
+
+def _out() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)

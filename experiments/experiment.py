@@ -1,0 +1,135 @@
+"""An experiment from start to finish: the run directory, the study, the workers, the search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from .. import strategies
+from ..evaluators import resolve_device
+from . import records
+from .config import (
+    ExperimentConfig,
+    Pruner,
+    check_continues,
+    demo_config,
+    read_config,
+    read_yaml,
+    resolved,
+)
+from .errors import RunError
+from .progress import Progress, Watch, unwatched
+from .resources import worker_count
+from .run_dir import Lock, RunDirectory
+from .search import Ending, Search
+from .signals import StopRequest
+from .workers import Pool
+
+
+@dataclass(frozen=True)
+class Launched:
+    """How a launch ended; what it found is in the run directory."""
+
+    run: RunDirectory
+    ending: Ending
+
+
+def plan(
+    source: str | Path | Mapping[str, Any] | None = None,
+    run_dir: str | Path | None = None,
+    **changes: Any,
+) -> tuple[RunDirectory, ExperimentConfig]:
+    """Which run directory, and the config in force there; nothing is written yet.
+
+    Without `source` it is the run's own config, or the demo's where there is no run yet. Without
+    `run_dir` it is runs/NAME. `changes` are those of `config.read_config`. Raises InputError.
+    """
+    if run_dir is None:
+        raw = read_yaml(demo_config()) if source is None else source
+        config = read_config(raw, **changes)
+        return RunDirectory(Path("runs") / config.name), config
+    run = RunDirectory(run_dir)
+    if source is None:
+        source = run.config_path if run.exists else demo_config()
+    return run, read_config(source, **changes)
+
+
+def launch(run: RunDirectory, config: ExperimentConfig, watch: Watch = unwatched) -> Launched:
+    """Run, or go on with, the experiment until it has `config.trials` trials in all.
+
+    Raises InputError when the run directory cannot be used or holds another experiment, RunError
+    when the run cannot go on.
+    """
+    device = str(resolve_device(config.device))
+    config = resolved(config, device=device)
+    space = config.search_space()
+    feasible = config.feasible(space)
+    run.create()
+    with Lock(run) as lock, _disk_errors(run), records.storage_errors(run.study_path):
+        if run.exists:
+            check_continues(run.read_config(), config)
+        run.write_config(config)
+        records.create_study(run.study_path, config.name)
+        storage = records.open_storage(run.study_path)
+        settings = config.strategy.settings
+        study = records.open_study(
+            storage,
+            sampler=strategies.create(config.strategy.name, feasible, seed=config.seed, **settings),
+            pruner=_pruner(config.pruner),
+        )
+        setup = {
+            "evaluator": config.evaluator,
+            "data": config.data,
+            "input": list(feasible.cheapest().input),
+            "classes": feasible.cheapest().classes,
+            "device": device,
+            "seed": config.seed,
+        }
+        count = worker_count(config.workers, trials=config.trials, device=device)
+        run.log(f"launch: {config.trials} trials, {count} workers on {device}")
+        with (
+            Pool(count, setup, log=run.log_path, timeout=config.trial_timeout) as pool,
+            StopRequest(pool.wake) as stop,
+        ):
+
+            def watch_and_note(progress: Progress) -> None:
+                lock.note(pool.pids)
+                watch(progress)
+
+            search = Search(
+                config,
+                study,
+                storage,
+                feasible,
+                pool,
+                share=feasible.count / feasible.size,
+                log=run.log,
+                watch=watch_and_note,
+            )
+            ending = search.run(lambda: stop.asked, run.write_best)
+        run.log(f"end: {ending}")
+        storage.engine.dispose()
+    return Launched(run, ending)
+
+
+def _pruner(settings: Pruner) -> optuna.pruners.BasePruner:
+    if settings.name == "none":
+        return optuna.pruners.NopPruner()
+    return optuna.pruners.MedianPruner(
+        n_startup_trials=settings.startup_trials, n_warmup_steps=settings.warmup_epochs
+    )
+
+
+@contextmanager
+def _disk_errors(run: RunDirectory) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # whoever read our output has gone; the disk is well
+    except OSError as e:
+        raise RunError(f"the run directory {run.path} cannot be written: {e.strerror}") from e

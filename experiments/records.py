@@ -1,0 +1,118 @@
+"""The study of a run, read and written: Optuna trials on one side, our words on the other.
+
+The study is the only truth. A trial's user attributes hold what Optuna has no place for:
+`architecture` and `key`, `curve` (score of each epoch), the evaluator's metrics under
+`metric.<name>`, `score`, and `reason` where it failed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from ..search_space.errors import InputError
+from .errors import RunError
+
+STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+    "running": TrialState.RUNNING,
+}
+
+
+def create_study(path: Path, name: str) -> None:
+    """Make the study's file if it is not there: a whole one or none, whatever interrupts."""
+    if path.exists():
+        return
+    unfinished = path.with_name(f".{path.name}.new")
+    unfinished.unlink(missing_ok=True)
+    with storage_errors(path):
+        storage = RDBStorage(f"sqlite:///{unfinished}")
+        optuna.create_study(storage=storage, study_name=name, direction="maximize")
+        storage.engine.dispose()
+    os.replace(unfinished, path)
+
+
+def open_storage(path: Path) -> RDBStorage:
+    """Raises InputError when there is no usable study."""
+    if not path.is_file():
+        raise InputError(str(path), "this file", "the run has no study; launch it again")
+    try:
+        return RDBStorage(f"sqlite:///{path}", skip_table_creation=True)
+    except (SQLAlchemyError, RuntimeError, AssertionError) as e:
+        raise InputError(str(path), "this file", "it is not a study that Optuna can read") from e
+
+
+def open_study(
+    storage: RDBStorage,
+    *,
+    sampler: optuna.samplers.BaseSampler | None = None,
+    pruner: optuna.pruners.BasePruner | None = None,
+) -> optuna.Study:
+    """The main study: the first one in the storage."""
+    first = min(storage.get_all_studies(), key=lambda study: study._study_id)
+    return optuna.load_study(
+        study_name=first.study_name, storage=storage, sampler=sampler, pruner=pruner
+    )
+
+
+def read_trials(path: Path) -> list[FrozenTrial]:
+    """All trials of a run's main study."""
+    storage = open_storage(path)
+    try:
+        with storage_errors(path):
+            return open_study(storage).get_trials(deepcopy=False)
+    except ValueError as e:
+        raise InputError(str(path), "this file", "it holds no study; launch the run again") from e
+    finally:
+        storage.engine.dispose()
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """A disk that is full or not writable becomes one line; the study stays as it was."""
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as e:
+        cause: BaseException = e
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        message = " ".join(str(getattr(cause, "orig", None) or cause).split())[:200]
+        raise RunError(f"the study {path} cannot be used: {message}") from e
+
+
+def count(trials: list[FrozenTrial]) -> dict[str, int]:
+    return {word: sum(trial.state == state for trial in trials) for word, state in STATES.items()}
+
+
+def ranked(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Complete trials, best first: by score, then fewer flops, then the earlier one."""
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
+    return sorted(
+        complete, key=lambda t: (-t.values[0], t.user_attrs.get("flops", math.inf), t.number)
+    )
+
+
+def metrics_of(trial: FrozenTrial) -> dict[str, float]:
+    attrs: Mapping[str, Any] = trial.user_attrs
+    return {k.removeprefix("metric."): v for k, v in attrs.items() if k.startswith("metric.")}
+
+
+def reasons(trials: list[FrozenTrial]) -> dict[str, int]:
+    """Why trials failed, and how many, the most frequent first."""
+    found: dict[str, int] = {}
+    for trial in trials:
+        if trial.state == TrialState.FAIL:
+            reason = trial.user_attrs.get("reason", "no reason kept")
+            found[reason] = found.get(reason, 0) + 1
+    return dict(sorted(found.items(), key=lambda item: -item[1]))

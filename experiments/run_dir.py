@@ -1,0 +1,141 @@
+"""The run directory: its files, its log, and the lock that lets one launch at a time use it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from ..search_space import Architecture
+from ..search_space.errors import InputError
+from ..search_space.files import atomic_write
+from .config import ExperimentConfig, as_yaml, read_config
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class RunDirectory:
+    """Paths and small writes. Only `create` makes the directory; reading needs no write access."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config_path = self.path / "config.yaml"
+        self.study_path = self.path / "study.db"
+        self.best_path = self.path / "best.yaml"
+        self.log_path = self.path / "log.txt"
+        self.lock_path = self.path / ".lock"
+
+    @property
+    def exists(self) -> bool:
+        return self.config_path.is_file()
+
+    @classmethod
+    def existing(cls, path: str | Path) -> RunDirectory:
+        """Raises InputError when `path` holds no run."""
+        run = cls(path)
+        if not run.exists:
+            raise InputError(
+                "RUN_DIR", str(path), "it must be a folder that convnas launch has made"
+            )
+        return run
+
+    def create(self) -> None:
+        """Make the directory; a folder with somebody else's files is refused. Raises InputError."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            foreign = [
+                p.name for p in self.path.iterdir() if not p.name.startswith((".", "log.txt"))
+            ]
+        except OSError as e:
+            raise InputError("RUN_DIR", str(self.path), f"it cannot be made: {e.strerror}") from e
+        if foreign and not self.exists:
+            allowed = f"it must be a new or empty folder, or a run; it holds {min(foreign)!r}"
+            raise InputError("RUN_DIR", str(self.path), allowed)
+
+    def read_config(self) -> ExperimentConfig:
+        return read_config(self.config_path)
+
+    def write_config(self, config: ExperimentConfig) -> None:
+        atomic_write(self.config_path, as_yaml(config))
+
+    def write_best(self, architecture: Architecture) -> None:
+        architecture.save(self.best_path)
+
+    def weights_path(self, architecture: Architecture) -> Path:
+        return self.path / "weights" / f"{architecture.key}.pt"
+
+    def log(self, line: str) -> None:
+        with self.log_path.open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
+    def workers(self) -> list[int] | None:
+        """Process ids of the workers of the launch that is going on; None when there is none."""
+        try:
+            with self.lock_path.open("rb") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    holder = json.loads(file.read() or b"{}")
+                    return list(holder.get("workers", []))
+        except OSError:
+            pass
+        return None
+
+
+class Lock:
+    """Exclusive use of a run directory, given back by the kernel however the process ends."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self._run = run
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        try:
+            self._fd = os.open(self._run.lock_path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._take()
+        except OSError as e:
+            path = str(self._run.path)
+            if self._fd >= 0:
+                os.close(self._fd)
+            if e.errno in (errno.EAGAIN, errno.EACCES) and self._fd >= 0:
+                allowed = (
+                    "another launch is using it; wait for it, or choose another folder with -o"
+                )
+                raise InputError("RUN_DIR", path, allowed) from e
+            raise InputError("RUN_DIR", path, f"it cannot be written: {e.strerror}") from e
+        self.note(())
+        return self
+
+    def _take(self) -> None:
+        deadline = time.monotonic() + 0.5
+        while True:
+            try:
+                return fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # noqa: PERF203
+                # `workers` above holds the lock for a moment while it looks.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+
+    def note(self, workers: Sequence[int]) -> None:
+        """Say who holds the lock, for `status`."""
+        text = json.dumps({"pid": os.getpid(), "workers": list(workers)}).encode()
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, text, 0)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # The file stays: removing it would let two launches lock two different files.
+        os.ftruncate(self._fd, 0)
+        os.close(self._fd)

@@ -1,0 +1,150 @@
+"""The shape of every strategy: an Optuna sampler over a feasible set.
+
+An algorithm only says what it would like to try, in order; the wrapper here keeps it inside the
+budget and off everything the study has already tried, and bounds how long it is listened to.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import threading
+import time
+import zlib
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, ClassVar
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from ..search_space.chain import Indices
+from ..search_space.feasible import FeasibleSet
+
+PROPOSAL_KEY = "convnas:point"
+"""Trial system attribute: the options proposed for it, before its parameters are suggested."""
+
+_CLAIM_ROUNDS = 32
+_PAUSE = 0.05  # seconds
+_LOCK = threading.RLock()
+
+
+class Exhausted(RuntimeError):
+    """Every point of the feasible set has been tried: the search is over."""
+
+
+class Strategy(BaseSampler, abc.ABC):
+    """Proposes points of `feasible`, none over budget and none that the study already has.
+
+    A point counts as tried whatever became of its trial (running, pruned and failed ones too).
+    Randomness is `default_rng((seed, trial.number))` and nothing is remembered between
+    proposals: the study alone decides, so a search that was cut off goes on as if it had not
+    been, and several processes may ask on one storage. When nothing is left, asking raises
+    `Exhausted` and the trial that asked is told FAIL.
+    """
+
+    tries: ClassVar[int] = 24
+    """How many wishes of the algorithm are heard before an exact choice is made for it."""
+
+    def __init__(self, feasible: FeasibleSet[Any], *, seed: int = 0) -> None:
+        self.feasible = feasible
+        self.seed = seed
+        self.space: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(labels) for name, labels in feasible.distributions.items()
+        }
+
+    @abc.abstractmethod
+    def wishes(
+        self, study: Study, trial: FrozenTrial, rng: np.random.Generator
+    ) -> Iterable[Indices]:
+        """Points (as options) in the order the algorithm would try them, feasible or not.
+
+        Read lazily, `tries` at most. None at all means: any point, uniformly.
+        """
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        # Optuna asks a sampler only for parameters with more than one label, and only when they
+        # are suggested. Proposing here instead makes a trial hold its point from `ask` on.
+        self._proposal(study, trial)
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        return self.space
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self.feasible.chain.params(self._proposal(study, trial))
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        # A parameter of the user's own, outside the feasible set.
+        seed = np.random.SeedSequence((self.seed, trial.number, zlib.crc32(param_name.encode())))
+        own = RandomSampler(seed=int(seed.generate_state(1)[0]))
+        return own.sample_independent(study, trial, param_name, param_distribution)
+
+    def _proposal(self, study: Study, trial: FrozenTrial) -> Indices:
+        """The point reserved for `trial`, chosen now where there is none yet."""
+        storage, trial_id = study._storage, trial._trial_id
+        with _LOCK:
+            held = self._held_by(storage.get_trial(trial_id))
+            if held is not None:
+                return held
+            rng = np.random.default_rng((self.seed, trial.number))
+            for round_ in range(_CLAIM_ROUNDS):
+                point = self._choose(study, trial, rng)
+                storage.set_trial_system_attr(trial_id, PROPOSAL_KEY, point)
+                if point is None and round_ == 0:
+                    break
+                # Another process may have claimed the same point between our reading and our
+                # writing. Whoever sees a rival after writing gives way, so never both keep it.
+                if point is not None and point not in self._tried(study, trial):
+                    return point
+                time.sleep(rng.uniform(0, _PAUSE))
+        storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        raise Exhausted("every point within the budget has been tried")
+
+    def _choose(self, study: Study, trial: FrozenTrial, rng: np.random.Generator) -> Indices | None:
+        tried = self._tried(study, trial)
+        first: Indices | None = None
+        for wish in islice(self.wishes(study, trial, rng), self.tries):
+            if wish not in tried and self._is_feasible(wish):
+                return wish
+            first = first or wish
+        near = [] if first is None else [p for p in self._around(first) if p not in tried]
+        if near:
+            return near[int(rng.integers(len(near)))]
+        return self.feasible.sample_unseen(rng, tried)
+
+    def _around(self, point: Indices) -> list[Indices]:
+        """The feasible point nearest to `point`; where it is feasible, its neighbours."""
+        if not self._is_feasible(point):
+            return [self.feasible.repair_indices(point)]
+        return [tuple(row) for row in self.feasible.neighbour_indices(point).tolist()]
+
+    def _is_feasible(self, point: Indices) -> bool:
+        return bool(self.feasible.feasible(np.array([point]))[0])
+
+    def _tried(self, study: Study, but: FrozenTrial) -> set[Indices]:
+        # From the storage: a pruner with brackets shows its sampler only a part of the study.
+        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        held = (self._held_by(trial) for trial in trials if trial.number != but.number)
+        return {point for point in held if point is not None}
+
+    def _held_by(self, trial: FrozenTrial) -> Indices | None:
+        """The point of a trial, from its parameters, its enqueued parameters or its proposal."""
+        for params in (trial.params, trial.system_attrs.get("fixed_params")):
+            if params:
+                with contextlib.suppress(ValueError):
+                    return self.feasible.chain.locate(params)
+        proposed = trial.system_attrs.get(PROPOSAL_KEY)
+        return None if proposed is None else tuple(proposed)

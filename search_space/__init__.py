@@ -2,26 +2,34 @@
 
 from .architecture import Architecture, Choice
 from .backbones import BACKBONES, get_backbone
+from .budget import Budget, format_quantity, parse_quantity
 from .cost import Cost, cost
 from .errors import InputError
+from .feasible import FeasibleSet
 from .hetconv import HetConv2d
 from .network import build_network
 from .octave import OctConv2d
 from .res2net import Res2NetBottleneck
+from .space import SearchSpace
 from .weights import load_network, save_network
 
 __all__ = [
     "BACKBONES",
     "Architecture",
+    "Budget",
     "Choice",
     "Cost",
+    "FeasibleSet",
     "HetConv2d",
     "InputError",
     "OctConv2d",
     "Res2NetBottleneck",
+    "SearchSpace",
     "build_network",
     "cost",
+    "format_quantity",
     "get_backbone",
     "load_network",
+    "parse_quantity",
     "save_network",
 ]

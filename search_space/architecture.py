@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from .errors import InputError, unknown_key, unknown_name
-from .files import atomic_write
+from .files import atomic_write, read_yaml
 
 PARAMETER_OF = {"vanilla": None, "octave": "alpha", "hetconv": "p", "res2net": "scales"}
 """Operator -> the one number it must be given."""
@@ -86,8 +86,8 @@ class Choice:
 
     @property
     def text(self) -> str:
-        """The operator without depth and width: `octave(alpha=0.25)`."""
-        return self._text(("alpha", "p", "scales", "base_width", "kernel"))
+        """The operator and its own numbers alone: `octave(alpha=0.25)`."""
+        return self._text(("alpha", "p", "scales", "base_width"))
 
     def __str__(self) -> str:
         return self._text(tuple(_ALLOWED))
@@ -216,14 +216,7 @@ class Architecture:
     def load(cls, path: str | Path) -> Architecture:
         """Read an architecture file, YAML or JSON. Raises InputError naming file and key."""
         try:
-            mapping = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as e:
-            reason = getattr(e, "strerror", None) or "it is not a text file"
-            raise InputError(str(path), "this file", f"it cannot be read: {reason}") from e
-        except yaml.YAMLError as e:
-            raise InputError(str(path), "this file", f"it is not YAML: {e}") from e
-        try:
-            return cls.from_dict(mapping)
+            return cls.from_dict(read_yaml(path))
         except InputError as e:
             raise e.under(str(path)) from e
 

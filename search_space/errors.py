@@ -40,6 +40,6 @@ def unknown_key(prefix: str, name: object, known: Iterable[str]) -> InputError:
 
 
 def _short(value: object) -> str:
-    text = value if value == "this key" else repr(value)
+    text = value if value in ("this key", "this file") else repr(value)
     text = " ".join(str(text).split())
     return text if len(text) <= 80 else text[:77] + "..."

@@ -19,6 +19,10 @@ class NotBuildable(ValueError):
     """Why a choice cannot be built where it was put, in plain words."""
 
 
+class Misplaced(NotBuildable):
+    """The operator does not go there, whatever its number."""
+
+
 class LayerCost(NamedTuple):
     flops: int = 0
     params: int = 0

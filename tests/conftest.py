@@ -1,0 +1,40 @@
+"""Shared by all rooms: one torch thread, and a convolution written out from its definition."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+torch.set_num_threads(1)
+
+Conv = Callable[..., Tensor]
+
+
+@pytest.fixture(scope="session")
+def naive_conv2d() -> Conv:
+    """y[n, o, r, c] = sum over i, a, b of w[o, i, a, b] x[n, i, r s + a - pad, c s + b - pad]."""
+
+    def conv(x: Tensor, weight: Tensor, *, stride: int = 1, groups: int = 1) -> Tensor:
+        outputs, inputs, kernel, _ = weight.shape
+        pad = kernel // 2
+        height = (x.shape[2] - 1) // stride + 1
+        width = (x.shape[3] - 1) // stride + 1
+        padded = F.pad(x, (pad, pad, pad, pad))
+        columns = []
+        for o in range(outputs):
+            first = o // (outputs // groups) * inputs
+            total = torch.zeros(x.shape[0], height, width, dtype=x.dtype)
+            for i in range(inputs):
+                for a in range(kernel):
+                    for b in range(kernel):
+                        rows = slice(a, a + (height - 1) * stride + 1, stride)
+                        cols = slice(b, b + (width - 1) * stride + 1, stride)
+                        total = total + weight[o, i, a, b] * padded[:, first + i, rows, cols]
+            columns.append(total)
+        return torch.stack(columns, dim=1)
+
+    return conv

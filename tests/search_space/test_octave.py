@@ -1,0 +1,150 @@
+"""OctConv2d against equations 2 to 4 of the paper, written out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from convnas import OctConv2d
+
+
+def mean_of_windows(x: Tensor) -> Tensor:
+    """2x2 means; a window past the edge averages the pixels that exist."""
+    height, width = x.shape[2:]
+    rows = [
+        torch.stack(
+            [x[:, :, r : r + 2, c : c + 2].mean((2, 3)) for c in range(0, width, 2)], dim=-1
+        )
+        for r in range(0, height, 2)
+    ]
+    return torch.stack(rows, dim=2)
+
+
+def doubled(x: Tensor, height: int, width: int) -> Tensor:
+    """Every pixel four times, cropped to the high map's size."""
+    rows = torch.arange(height) // 2
+    return x[:, :, rows][:, :, :, torch.arange(width) // 2]
+
+
+def reference(layer: OctConv2d, high: Tensor, low: Tensor | None, conv) -> tuple[Tensor, Tensor]:
+    def path(name: str, x: Tensor) -> Tensor | float:
+        weight = getattr(layer, name)
+        return 0.0 if weight is None else conv(x, weight, groups=layer.groups_of[name])
+
+    if layer.stride == 2:
+        high = mean_of_windows(high)
+    height, width = high.shape[2:]
+    out_high = path("high_to_high", high)
+    out_low = path("high_to_low", mean_of_windows(high))
+    if low is not None:
+        from_low = path("low_to_high", low)
+        if layer.stride == 1 and isinstance(from_low, Tensor):
+            from_low = doubled(from_low, height, width)
+        out_high = out_high + from_low
+        out_low = out_low + path("low_to_low", mean_of_windows(low) if layer.stride == 2 else low)
+    return out_high, out_low
+
+
+def inputs(channels: int, alpha: float, height: int, width: int) -> tuple[Tensor, Tensor]:
+    low = int(alpha * channels)
+    high = torch.randn(2, channels - low, height, width, dtype=torch.float64)
+    return high, torch.randn(2, low, -(-height // 2), -(-width // 2), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("size", [(6, 6), (5, 7), (1, 1)])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("alphas", [(0.5, 0.5), (0.25, 0.75), (0, 0.5), (0.5, 0), (0.125, 0.125)])
+def test_equals_the_equations(naive_conv2d, alphas, kernel, stride, size) -> None:
+    torch.manual_seed(0)
+    layer = OctConv2d(8, 16, kernel, stride, kernel // 2, alpha_in=alphas[0], alpha_out=alphas[1])
+    layer = layer.double()
+    high, low = inputs(8, alphas[0], *size)
+    x = (high, low) if alphas[0] else high
+    expected = reference(layer, high, low if alphas[0] else None, naive_conv2d)
+    got = layer(x)
+    if alphas[1] == 0:
+        torch.testing.assert_close(got, expected[0])
+    else:
+        torch.testing.assert_close(got[0], expected[0])
+        torch.testing.assert_close(got[1], expected[1])
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("groups", [2, 4])
+def test_groups_apply_to_every_path(naive_conv2d, groups, stride) -> None:
+    layer = OctConv2d(16, 16, 3, stride, 1, groups=groups, alpha_in=0.5, alpha_out=0.5).double()
+    high, low = inputs(16, 0.5, 6, 6)
+    expected = reference(layer, high, low, naive_conv2d)
+    got = layer((high, low))
+    torch.testing.assert_close(got, expected)
+    assert sum(p.numel() for p in layer.parameters()) == 16 * 16 // groups * 9
+
+
+def test_depthwise_drops_the_cross_paths(naive_conv2d) -> None:
+    layer = OctConv2d(8, 8, 3, 1, 1, groups=8, alpha_in=0.25, alpha_out=0.25).double()
+    assert layer.high_to_low is None
+    assert layer.low_to_high is None
+    high, low = inputs(8, 0.25, 6, 6)
+    torch.testing.assert_close(layer((high, low)), reference(layer, high, low, naive_conv2d))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_both_alphas_zero_is_a_plain_convolution(stride) -> None:
+    layer = OctConv2d(4, 6, 3, stride, 1, bias=True, alpha_in=0, alpha_out=0)
+    x = torch.randn(2, 4, 7, 7)
+    expected = F.conv2d(x, layer.high_to_high, layer.bias, stride, 1)
+    torch.testing.assert_close(layer(x), expected)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_alpha_one_works_at_half_resolution(naive_conv2d, stride) -> None:
+    first = OctConv2d(4, 8, 3, stride, 1, alpha_in=0, alpha_out=1).double()
+    x = torch.randn(2, 4, 7, 7, dtype=torch.float64)
+    size = 7 if stride == 1 else 4
+    high, low = first(x)
+    assert high.shape == (2, 0, size, size)
+    pooled = mean_of_windows(x if stride == 1 else mean_of_windows(x))
+    torch.testing.assert_close(low, naive_conv2d(pooled, first.high_to_low))
+    back = OctConv2d(8, 4, 1, alpha_in=1, alpha_out=0).double()
+    expected = doubled(naive_conv2d(low, back.low_to_high), size, size)
+    torch.testing.assert_close(back((high, low)), expected)
+
+
+@pytest.mark.parametrize("alphas", [(0.5, 0.5), (0, 0.5), (0.5, 0), (1, 1)])
+def test_a_bias_is_added_once_to_every_output_channel(alphas) -> None:
+    layer = OctConv2d(4, 4, 1, bias=True, alpha_in=alphas[0], alpha_out=alphas[1])
+    for name, parameter in layer.named_parameters():
+        torch.nn.init.constant_(parameter, 1.0 if name == "bias" else 0.0)
+    low = int(4 * alphas[0])
+    x = (
+        (torch.randn(1, 4 - low, 4, 4), torch.randn(1, low, 2, 2))
+        if alphas[0]
+        else torch.ones(1, 4, 4, 4)
+    )
+    got = layer(x)
+    for part in got if isinstance(got, tuple) else (got,):
+        assert torch.equal(part, torch.ones_like(part))
+
+
+@pytest.mark.parametrize("alpha", [0, 0.125, 0.25, 0.5, 0.75, 1])
+def test_parameters_do_not_depend_on_alpha(alpha) -> None:
+    layer = OctConv2d(16, 32, 3, padding=1, alpha_in=alpha, alpha_out=alpha)
+    assert sum(p.numel() for p in layer.parameters()) == 16 * 32 * 9
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"alpha_in": 1.5}, "alpha_in must be between 0 and 1"),
+        ({"alpha_out": -0.1}, "alpha_out must be between 0 and 1"),
+        ({"padding": 0}, "padding must be 1"),
+        ({"stride": 3}, "stride 1 or 2"),
+        ({"groups": 3}, "3 groups do not divide"),
+    ],
+)
+def test_refuses_what_cannot_be(settings, complaint) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        OctConv2d(8, 8, 3, **{"padding": 1, **settings})

@@ -18,7 +18,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
-from ..search_space.errors import InputError, unknown_key, unknown_name
+from ..search_space.errors import InputError, unknown_key
+from ..search_space.files import read_yaml
 from .hooks import check_evaluator
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class ExperimentConfig(_Section):
     def search_space(self) -> SearchSpace:
         from ..search_space import SearchSpace
 
-        return SearchSpace.from_config(self.space)
+        return SearchSpace.from_config({"space": self.space})
 
     def feasible(self, space: SearchSpace) -> FeasibleSet[Architecture]:
         """Raises InputError when no architecture of the space meets the budget."""
@@ -96,19 +97,9 @@ def demo_config() -> Path:
     return Path(str(resources.files(__package__) / "configs" / "digits.yaml"))
 
 
-def read_yaml(path: str | Path) -> Settings:
+def read_mapping(path: str | Path) -> Settings:
     """The mapping in a YAML or JSON file. Raises InputError naming the path."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, ValueError) as e:
-        reason = getattr(e, "strerror", None) or "not a text file"
-        raise InputError(str(path), "this file", f"it cannot be read: {reason}") from e
-    try:
-        content = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as e:
-        where = getattr(e, "problem_mark", None)
-        place = f" near line {where.line + 1}" if where is not None else ""
-        raise InputError(str(path), "this file", f"it must be YAML or JSON{place}") from e
+    content = read_yaml(path)
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise InputError(str(path), content, "it must be a mapping of keys to values")
     return content
@@ -120,7 +111,7 @@ def read_config(source: str | Path | Mapping[str, Any], **changes: Any) -> Exper
     `changes`: trials, seed, workers, device; `strategy` (a name) and `budget` (a limit on flops).
     Raises InputError.
     """
-    raw = dict(source) if isinstance(source, Mapping) else read_yaml(source)
+    raw = dict(source) if isinstance(source, Mapping) else read_mapping(source)
     given = {key: value for key, value in changes.items() if value is not None}
     if "strategy" in given and _name_of(raw.get("strategy")) == given["strategy"]:
         del given["strategy"]
@@ -144,10 +135,9 @@ def _name_of(section: Any) -> Any:
 def _check_with_the_rooms(config: ExperimentConfig) -> None:
     from .. import strategies
 
-    if config.strategy.name not in strategies.names():
-        raise unknown_name("strategy.name", config.strategy.name, strategies.names())
     check_evaluator(config.evaluator, config.data)
-    config.feasible(config.search_space())
+    feasible = config.feasible(config.search_space())
+    strategies.create(config.strategy.name, feasible, **config.strategy.settings)
 
 
 def resolved(config: ExperimentConfig, *, device: str) -> ExperimentConfig:

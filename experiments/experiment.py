@@ -19,7 +19,7 @@ from .config import (
     check_continues,
     demo_config,
     read_config,
-    read_yaml,
+    read_mapping,
     resolved,
 )
 from .errors import RunError
@@ -50,7 +50,7 @@ def plan(
     `run_dir` it is runs/NAME. `changes` are those of `config.read_config`. Raises InputError.
     """
     if run_dir is None:
-        raw = read_yaml(demo_config()) if source is None else source
+        raw = read_mapping(demo_config()) if source is None else source
         config = read_config(raw, **changes)
         return RunDirectory(Path("runs") / config.name), config
     run = RunDirectory(run_dir)
@@ -76,6 +76,7 @@ def launch(run: RunDirectory, config: ExperimentConfig, watch: Watch = unwatched
         run.write_config(config)
         records.create_study(run.study_path, config.name)
         storage = records.open_storage(run.study_path)
+        records.write_quickly(storage)
         settings = config.strategy.settings
         study = records.open_study(
             storage,
@@ -113,7 +114,7 @@ def launch(run: RunDirectory, config: ExperimentConfig, watch: Watch = unwatched
             )
             ending = search.run(lambda: stop.asked, run.write_best)
         run.log(f"end: {ending}")
-        storage.engine.dispose()
+        records.close(storage)
     return Launched(run, ending)
 
 

@@ -100,9 +100,8 @@ class Search:
                 self._adopt(trial)
 
     def _adopt(self, left: FrozenTrial) -> None:
-        trial = Trial(self._study, left._trial_id)
         self._log(f"trial {left.number}: adopted from a run that ended early")
-        running = self._settle(trial)
+        running = self._propose(lambda: Trial(self._study, left._trial_id))
         if running is None:
             return
         if "score" in left.user_attrs:
@@ -136,26 +135,27 @@ class Search:
         while not self._exhausted and self._done + len(self._running) < self._config.trials:
             if len(self._seen) >= self._feasible.count:
                 self._exhausted = True
-            else:
-                running = self._settle(self._study.ask())
-                if running is not None:
-                    return running
+            elif (running := self._propose(self._study.ask)) is not None:
+                return running
         return None
 
-    def _settle(self, trial: Trial) -> _Running | None:
-        """The trial's architecture, proposed or completed; None when there is none to train."""
+    def _propose(self, ask: Callable[[], Trial]) -> _Running | None:
+        """A trial with its architecture; None when there is none to train."""
+        try:
+            trial = ask()
+        except Exhausted:
+            # The strategy has told that trial FAIL.
+            self._exhausted = True
+            self._counts["failed"] += 1
+            return None
         try:
             architecture = self._feasible.suggest(trial)
-        except Exhausted:
-            self._exhausted = True
-            self._fail(trial, "every architecture inside the budget has been tried")
-            return None
         except ValueError as e:
-            # A run killed while it proposed, continued with another strategy: half of each.
-            self._fail(trial, f"its proposal was left unfinished: {e}")
+            # Queued by hand, for instance, with parameters outside the budget.
+            self._fail(trial, f"it cannot be tried: {e}")
             return None
         if architecture.key in self._seen:
-            self._fail(trial, "its proposal was left unfinished and became a repeat")
+            self._fail(trial, "another trial has this architecture")
             return None
         self._seen.add(architecture.key)
         trial.set_user_attr("key", architecture.key)
@@ -182,7 +182,7 @@ class Search:
                 # Only this attempt's curve: an adopted trial may hold a longer, older one.
                 seen = self._storage.get_trial(trial_id)
                 seen.intermediate_values = dict(running.curve)
-                stop = self._study.pruner.prune(self._study, seen)
+                stop = bool(self._study.pruner.prune(self._study, seen))  # numpy's, not JSON's
         if self._config.pruner.name != "none":
             self._pool.verdict(event.trial, stop=stop)
 

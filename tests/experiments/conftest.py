@@ -1,0 +1,115 @@
+"""Small real experiments, in this process and as the installed command in another one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+
+HERE = Path(__file__).parent
+
+SPACE = {
+    "backbone": "resnet-cifar",
+    "input": [1, 8, 8],
+    "classes": 10,
+    "stage": {"conv": ["vanilla", "octave", "hetconv"], "alpha": [0.25, 0.5], "p": [2, 4]},
+}
+"""5 choices in each of 3 stages: 125 architectures."""
+
+Config = dict[str, Any]
+
+
+@pytest.fixture
+def config() -> Config:
+    return {
+        "name": "small",
+        "space": SPACE,
+        "budget": {"flops": "1M"},
+        "evaluator": {"name": "proxy", "epochs": 1},
+        "strategy": {"name": "random"},
+        "trials": 4,
+        "workers": 2,
+        "device": "cpu",
+    }
+
+
+@pytest.fixture
+def scripted(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """The small experiment with `scripted.py` as its evaluator, which writes down what it is asked."""
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    monkeypatch.syspath_prepend(str(HERE))
+    evaluator = {"name": "python:scripted:Scripted", "record": str(tmp_path / "record.txt")}
+    return {**config, "evaluator": evaluator, "trials": 6}
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., str]:
+    def write(config: object, name: str = "config.yaml") -> str:
+        path = tmp_path / name
+        path.write_text(config if isinstance(config, str) else yaml.safe_dump(config))
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start the command in a process group of its own; whatever is left of it is killed at the end."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*argv: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                "from convnas.experiments.cli import entry_point; entry_point()",
+                *argv,
+            ],
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, 9)
+        process.communicate()
+
+
+def trials_of(run: Path) -> list[optuna.trial.FrozenTrial]:
+    """The trials as Optuna itself reads them."""
+    storage = optuna.storages.RDBStorage(f"sqlite:///{run / 'study.db'}")
+    try:
+        (summary,) = optuna.get_all_study_summaries(storage)
+        return optuna.load_study(study_name=summary.study_name, storage=storage).trials
+    finally:
+        storage.engine.dispose()
+
+
+@pytest.fixture(name="trials_of")
+def _trials_of() -> Callable[[Path], list[optuna.trial.FrozenTrial]]:
+    return trials_of
+
+
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.05)
+
+
+@pytest.fixture(name="until")
+def _until() -> Callable[..., None]:
+    return until

@@ -1,0 +1,36 @@
+"""How an architecture is scored. Needs torch and numpy; digits also need scikit-learn."""
+
+from .base import Evaluation, EvaluationError, Evaluator, Report, keep_going
+from .data import DataSet, SearchData, Split, load_data
+from .device import resolve_device, seeded
+from .proxy import ProxyTraining
+from .registry import EVALUATORS, check_settings, create
+from .retrain import RetrainSettings, Trained, retrain
+from .sources import SOURCES
+from .training import History, TrainingSettings, measure, train_network
+
+__all__ = [
+    "EVALUATORS",
+    "SOURCES",
+    "DataSet",
+    "Evaluation",
+    "EvaluationError",
+    "Evaluator",
+    "History",
+    "ProxyTraining",
+    "Report",
+    "RetrainSettings",
+    "SearchData",
+    "Split",
+    "Trained",
+    "TrainingSettings",
+    "check_settings",
+    "create",
+    "keep_going",
+    "load_data",
+    "measure",
+    "resolve_device",
+    "retrain",
+    "seeded",
+    "train_network",
+]

@@ -1,0 +1,66 @@
+"""Which device, its random state, and what running out of its memory looks like."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from ..search_space import InputError
+
+
+def resolve_device(name: str) -> torch.device:
+    """ "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:<index>" as a device that exists."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if not isinstance(name, str) or not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise InputError("device", name, "choose from: auto, cpu, cuda, cuda:<index>")
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            there = f"cuda:0 to cuda:{count - 1}" if count else "no CUDA device"
+            raise InputError("device", name, f"this machine has cpu and {there}")
+        # With its index spelled out, the device can be compared and its random state found.
+        device = torch.device("cuda", device.index or 0)
+    return device
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Within it, torch's global generators are seeded; afterwards they are as they were before."""
+    gpus = [device.index] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        # Not torch.manual_seed: it would also seed the GPUs that are not forked here.
+        torch.default_generator.manual_seed(seed)
+        if gpus:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+def out_of_memory(error: BaseException) -> str | None:
+    """The reason in a few words if `error` says that memory ran out, else None."""
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return f"out of memory on the GPU{_wanted(error)}"
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    if isinstance(error, RuntimeError) and re.search(_CPU_SAYS, str(error)):
+        return f"out of memory{_wanted(error)}"
+    return None
+
+
+# torch's CPU allocator, and oneDNN when it cannot have its scratchpad.
+_CPU_SAYS = r"can't allocate memory|out of memory|could not create a (memory object|primitive)"
+
+
+def _wanted(error: BaseException) -> str:
+    found = re.search(r"tried to allocate ([\d.]+) ?(\w+)", str(error), re.IGNORECASE)
+    if not found:
+        return ""
+    size, unit = found[1], found[2]
+    if unit == "bytes":
+        size, unit = f"{int(size) / 2**20:.0f}", "MiB"
+    return f": tried to allocate {size} {unit}"

@@ -1,0 +1,108 @@
+"""Settings that check themselves, without a validation library.
+
+A kind of settings is a frozen dataclass whose fields are made by `integer`, `real`, `one_of`,
+`flag` and `text`; its constructor refuses what does not fit with an InputError naming the field.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from ..search_space import InputError
+from ..search_space.errors import unknown_key
+
+
+@dataclass(frozen=True)
+class Settings:
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            allowed = each.metadata["problem"](value)
+            if allowed:
+                raise InputError(each.name, value, allowed)
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def read_settings(kind: type[S], mapping: Mapping[str, Any], key: str) -> S:
+    """The settings in `mapping`, whose place in the config is `key`; its "name" is passed over."""
+    known = [each.name for each in fields(kind)]
+    values = {name: value for name, value in mapping.items() if name != "name"}
+    for name in values:
+        if name not in known:
+            raise unknown_key(key, name, ["name", *known])
+    try:
+        return kind(**values)
+    except InputError as error:
+        raise error.under(key) from None
+
+
+# The makers of fields return Any, as dataclasses.field does in effect, so that they can stand as
+# the default of a typed field. A `problem` is what is allowed, if the value is not.
+
+
+def integer(default: int | None, *, at_least: int) -> Any:
+    """A whole number; null is allowed where it is the default, as with `real`."""
+    wanted = f"a whole number, {at_least} or more" + (", or null" if default is None else "")
+
+    def problem(value: object) -> str | None:
+        if value is None and default is None:
+            return None
+        good = isinstance(value, int) and not isinstance(value, bool) and value >= at_least
+        return None if good else wanted
+
+    return _field(default, problem)
+
+
+def real(
+    default: float | None,
+    *,
+    above: float = -math.inf,
+    low: float = -math.inf,
+    below: float = math.inf,
+) -> Any:
+    """A finite number with above < value, low <= value and value < below."""
+    bounds = [f"above {above:g}"] * (above > -math.inf) + [f"{low:g} or more"] * (low > -math.inf)
+    bounds += [f"below {below:g}"] * (below < math.inf)
+    wanted = " ".join(["a number", " and ".join(bounds)]) + (", or null" if default is None else "")
+
+    def problem(value: object) -> str | None:
+        if value is None and default is None:
+            return None
+        if isinstance(value, str) and _is_number(value):
+            return f"{wanted} (YAML reads 1e-3 as text: write 1.0e-3)"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return wanted
+        good = math.isfinite(value) and value > above and low <= value < below
+        return None if good else wanted
+
+    return _field(default, problem)
+
+
+def one_of(default: str, *others: str) -> Any:
+    names = (default, *others)
+    return _field(default, lambda v: None if v in names else f"choose from: {', '.join(names)}")
+
+
+def flag(default: bool) -> Any:
+    return _field(default, lambda v: None if isinstance(v, bool) else "true or false")
+
+
+def text(default: str, meaning: str) -> Any:
+    return _field(default, lambda v: None if isinstance(v, str) and v else meaning)
+
+
+def _field(default: object, problem: Callable[[object], str | None]) -> Any:
+    return field(default=default, metadata={"problem": problem})
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True

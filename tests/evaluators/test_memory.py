@@ -1,0 +1,72 @@
+"""Memory that really runs out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from convnas.evaluators.device import out_of_memory
+
+# The limit is put on the child after its data is loaded and one small network is trained. The large
+# batch then needs several times the limit, in single tensors of 270 MiB.
+CHILD = """
+import resource, sys
+import torch
+torch.set_num_threads(1)
+from convnas import evaluators
+from convnas.evaluators import EvaluationError
+from convnas.search_space import Architecture
+
+def network(size):
+    return Architecture.from_dict({"backbone": "resnet-cifar", "input": [1, size, size],
+                                   "classes": 10, "stages": [{"conv": "vanilla"}] * 3})
+
+def make(size, batch):
+    return evaluators.create({"name": "proxy", "epochs": 1, "batch_size": batch},
+                             {"name": "digits"}, input=(1, size, size), classes=10, device="cpu")
+
+small, large = make(8, 64), make(64, 2000)
+expected = small.evaluate(network(8), seed=0).score
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 400 * 2**20,) * 2)
+try:
+    large.evaluate(network(64), seed=0)
+except EvaluationError as error:
+    print("REASON", error)
+    print("CONTEXT", error.__context__)
+print("AFTERWARDS", small.evaluate(network(8), seed=0).score == expected)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit and /proc are Linux's")
+def test_out_of_memory_ends_the_evaluation_with_its_reason_and_frees_the_network():
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "REASON out of memory: tried to allocate 270 MiB",
+        "CONTEXT None",
+        "AFTERWARDS True",
+    ]
+
+
+def test_an_allocation_that_no_machine_can_serve_is_recognised():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert out_of_memory(caught.value) == f"out of memory: tried to allocate {2**40} MiB"
+
+
+def test_the_message_of_the_gpu_allocator_is_recognised():
+    error = torch.cuda.OutOfMemoryError(
+        "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79.1 GiB"
+    )
+    assert out_of_memory(error) == "out of memory on the GPU: tried to allocate 2.50 GiB"
+
+
+def test_other_errors_are_not_taken_for_it():
+    assert out_of_memory(RuntimeError("shape mismatch")) is None
+    assert out_of_memory(ValueError("out of memory")) is None

@@ -21,7 +21,7 @@ from .training import TrainingSettings, measure, train_network
 class RetrainSettings(TrainingSettings):
     """A long recipe. `join`: train on the train and validation splits together."""
 
-    epochs: int = integer(60, at_least=1)
+    epochs: int = integer(30, at_least=1)
     join: bool = flag(True)
 
 

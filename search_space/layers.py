@@ -163,9 +163,12 @@ class Squeeze:
     out: Signal
     reduction: int = 16
 
+    @property
+    def hidden(self) -> int:
+        return max(1, self.out.channels // self.reduction)
+
     def cost(self) -> LayerCost:
-        channels = self.out.channels
-        hidden = max(1, channels // self.reduction)
+        channels, hidden = self.out.channels, self.hidden
         return LayerCost(
             flops=2 * channels * hidden,
             params=2 * channels * hidden + hidden + channels,

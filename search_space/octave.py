@@ -222,6 +222,17 @@ class Octave:
     def out(self) -> Signal:
         return Signal(self.out_channels, *self.source.strided(self.stride), self.alpha_out)
 
+    @property
+    def pooled(self) -> int:
+        """Elements that the 2x2 average poolings give."""
+        paths, out = self._paths(), self.out
+        low_area = half(out.height) * half(out.width)
+        elements = self.source.high * low_area if "high_to_low" in paths else 0
+        if self.stride == 2:
+            elements += self.source.high * out.area
+            elements += self.source.low * low_area if "low_to_low" in paths else 0
+        return elements
+
     def cost(self) -> LayerCost:
         # Low-to-high convolves the low map before upsampling, so at stride 1 only high-to-high
         # works at full resolution; at stride 2 the un-pooled low map is as large as the output.

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .architecture import Choice
+from .backbones import Backbone
 from .hetconv import Het
-from .layers import Layer, NotBuildable, Signal, Vanilla
+from .layers import Layer, Misplaced, Signal, Vanilla
 from .octave import Octave
 from .res2net import Res2Net
 
@@ -19,7 +20,7 @@ class Site:
     choice: Choice
     source: Signal
     out_channels: int
-    block: str
+    alpha: float
     stride: int = 1
     groups: int = 1
     bias: bool = False
@@ -29,17 +30,15 @@ class Site:
     def kernel(self) -> int:
         return self.choice.kernel or 3
 
-    @property
-    def alpha(self) -> float:
-        return self.choice.alpha or 0.0
-
 
 @dataclass(frozen=True)
 class Operator:
-    """`spatial` plans the convolution of a site; `normalised` says its norms are its own."""
+    """`spatial` plans the convolution of a site; `misplaced` says why the operator does not go on
+    a backbone, whatever its number (None: it goes); `normalised` says its norms are its own."""
 
     name: str
     spatial: Callable[[Site], Layer]
+    misplaced: Callable[[Backbone], str | None]
     normalised: bool = False
 
 
@@ -72,8 +71,6 @@ def _vanilla_or_octave(site: Site) -> Layer:
 
 
 def _hetconv(site: Site) -> Layer:
-    if site.groups > 1:
-        raise NotBuildable(f"hetconv does not go where the convolution has {site.groups} groups")
     if site.source.alpha > 0:
         return _vanilla_or_octave(site)
     p = site.choice.p
@@ -82,19 +79,49 @@ def _hetconv(site: Site) -> Layer:
 
 
 def _res2net(site: Site) -> Layer:
-    if site.block != "bottleneck":
-        raise NotBuildable(f"res2net needs bottleneck blocks, this backbone has {site.block} ones")
     scales = site.choice.scales
     assert scales is not None
     return Res2Net(site.source, scales, site.kernel, site.stride, site.groups, site.stage_block)
 
 
+def _nowhere_misplaced(backbone: Backbone) -> None:
+    return None
+
+
+def _grouped(backbone: Backbone) -> str | None:
+    if backbone.block == "depthwise":
+        return "hetconv does not go where the convolution is depthwise"
+    if backbone.groups > 1:
+        return f"hetconv does not go where the convolution has {backbone.groups} groups"
+    return None
+
+
+def _no_bottleneck(backbone: Backbone) -> str | None:
+    if backbone.block != "bottleneck":
+        return f"res2net needs bottleneck blocks, this backbone has {backbone.block} ones"
+    return None
+
+
 OPERATORS = {
     operator.name: operator
     for operator in (
-        Operator("vanilla", _vanilla_or_octave),
-        Operator("octave", _vanilla_or_octave),
-        Operator("hetconv", _hetconv),
-        Operator("res2net", _res2net, normalised=True),
+        Operator("vanilla", _vanilla_or_octave, _nowhere_misplaced),
+        Operator("octave", _vanilla_or_octave, _nowhere_misplaced),
+        Operator("hetconv", _hetconv, _grouped),
+        Operator("res2net", _res2net, _no_bottleneck, normalised=True),
     )
 }
+
+
+def operator_on(backbone: Backbone, name: str) -> Operator:
+    """The operator of this name. Raises Misplaced where it does not go on the backbone."""
+    operator = OPERATORS[name]
+    reason = operator.misplaced(backbone)
+    if reason is not None:
+        raise Misplaced(reason)
+    return operator
+
+
+def operators_of(backbone: Backbone) -> list[str]:
+    """The names of the operators that go on a backbone."""
+    return [name for name, operator in OPERATORS.items() if operator.misplaced(backbone) is None]

@@ -156,6 +156,16 @@ class Chain:
             state = position.state[chosen]
         return good
 
+    def changed_once(self, indices: Sequence[int]) -> Ints:
+        """(n, n_positions) all that differ from `indices` at one position, allowed or not."""
+        given = np.asarray(indices, dtype=np.int64)
+        changed = []
+        for place, n_options in enumerate(self.shape):
+            rows = np.tile(given, (n_options, 1))
+            rows[:, place] = np.arange(n_options)
+            changed.append(np.delete(rows, given[place], axis=0))
+        return np.concatenate(changed)
+
     def params(self, indices: Sequence[int]) -> dict[str, Label]:
         """Factor name -> chosen label."""
         chosen: dict[str, Label] = {}

@@ -46,6 +46,18 @@ class ToGo:
         """Whether the chain has no point at all."""
         return bool(self.least[0][0] >= FAR)
 
+    def reduced(self, i: int) -> Ints:
+        """(n_states, n_options) what a step at position `i` costs above the best from its state.
+
+        Never negative; FAR where the step is not allowed or leads nowhere. The steps of a point
+        add up to its (signed) cost less that of the best point.
+        """
+        position = self.chain.positions[i]
+        before, following = self.least[i], self.least[i + 1][position.state]
+        good = position.allowed & (before < FAR)[:, None] & (following < FAR)
+        above = self.sign * position.cost[self.cost] + following - before[:, None]
+        return np.where(good, above, FAR)
+
     def best(self) -> Indices:
         """The best point; of equals the one whose options come first."""
         state, chosen = 0, []

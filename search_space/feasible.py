@@ -7,19 +7,23 @@ convolution: a chain of positions with integer costs is all it takes.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from math import prod
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from .budget import Limit
 from .chain import Bools, Chain, Indices, Ints, Label
-from .enumerated import Enumerated
+from .implied import Implied
 from .impossible import nothing_within, refuse_impossible
 from .limits import Limits
+from .nearest import nearest
 from .tables import Options, chain_from_table
+from .written_out import Enumerated
 
 Point = TypeVar("Point")
 
+_MOST_ENUMERATED = 1 << 22
 _BLIND_TRIES = 2048
 
 
@@ -54,9 +58,13 @@ class FeasibleSet(Generic[Point]):
         self._decode, self._encode, self._describe, self._noun = decode, encode, describe, noun
         self._limits = Limits.of(chain, limits)
         refuse_impossible(chain, self._limits, noun, lambda indices: str(decode(indices)))
-        self._engine = Enumerated(chain, self._limits)
-        if self._engine.count == 0:
-            raise nothing_within(chain, self._limits, noun, self._engine.nearest_outside())
+        self._binding = self._limits.binding(chain)
+        small = prod(chain.shape) <= _MOST_ENUMERATED
+        self._engine: Enumerated | Implied = (Enumerated if small else Implied)(
+            chain, self._binding
+        )
+        if self._engine.empty:
+            raise nothing_within(chain, self._limits, noun)
 
     @staticmethod
     def from_table(
@@ -110,6 +118,9 @@ class FeasibleSet(Generic[Point]):
     def __len__(self) -> int:
         return self.count
 
+    def __bool__(self) -> bool:
+        return True  # never empty, and not to be counted for being asked
+
     def __contains__(self, point: object) -> bool:
         try:
             indices = self._encode(point)  # type: ignore[arg-type]
@@ -123,8 +134,7 @@ class FeasibleSet(Generic[Point]):
 
     def indices_in_order(self) -> Iterator[Indices]:
         """As iteration, as options."""
-        for rows in self._engine.in_order():
-            yield from map(tuple, rows.tolist())
+        return self._engine.in_order()
 
     def costs(self, indices: Ints) -> Ints:
         """(n, n_positions) -> (n, n_costs), the columns as in `chain.costs`."""
@@ -182,12 +192,7 @@ class FeasibleSet(Generic[Point]):
 
     def neighbour_indices(self, indices: Sequence[int]) -> Ints:
         """As `neighbours`, as an array (n, n_positions); `indices` itself may be infeasible."""
-        changed = []
-        for place, options in enumerate(self.chain.shape):
-            rows = np.tile(np.asarray(indices, dtype=np.int64), (options, 1))
-            rows[:, place] = np.arange(options)
-            changed.append(np.delete(rows, indices[place], axis=0))
-        rows = np.concatenate(changed)
+        rows = self.chain.changed_once(indices)
         return rows[self.feasible(rows)]
 
     def repair(self, point: Point) -> Point:
@@ -199,7 +204,8 @@ class FeasibleSet(Generic[Point]):
 
     def repair_indices(self, indices: Sequence[int]) -> Indices:
         """As `repair`, as options."""
-        return self._engine.repair(np.asarray(indices, dtype=np.int64))
+        given = tuple(map(int, indices))
+        return nearest(self.chain, self._binding, given) or self._engine.closest(given)
 
     # Points, options, parameters
 
@@ -210,6 +216,10 @@ class FeasibleSet(Generic[Point]):
     def indices(self, point: Point) -> Indices:
         """The options that `point` chooses; ValueError where it is not of this space."""
         return self._encode(point)
+
+    def describe(self, point: Point) -> dict[str, Any]:
+        """What is noted with a trial of this point, its costs among it."""
+        return self._describe(point)
 
     def params(self, point: Point) -> dict[str, Label]:
         """The point as parameters, {factor: label}, as an Optuna trial holds them."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import numpy as np
 
 from .chain import Chain, Indices
 from .errors import InputError
 from .extremes import ToGo
+from .halves import Halves
 from .limits import InfeasibleBudget, Limits
+from .ordered import in_order
+
+_PATIENCE = 20_000
 
 Show = Callable[[Indices], str]
 
@@ -38,21 +45,36 @@ def refuse_impossible(chain: Chain, limits: Limits, noun: str, show: Show) -> No
             )
 
 
-def nothing_within(chain: Chain, limits: Limits, noun: str, nearest: list[int]) -> InfeasibleBudget:
-    """The error where every limit can be met, but not all together.
-
-    nearest: the costs just below and above a lone pair of limits.
-    """
-    told = ", ".join(
-        f"{chain.costs[row]} from {'any' if low is None else low} to {'any' if high is None else high}"
-        for row, (low, high) in limits.rows.items()
-    )
-    if nearest:
-        (row, limit), *_ = limits.rows.items()
+def nothing_within(chain: Chain, limits: Limits, noun: str) -> InfeasibleBudget:
+    """The error where each limit can be met, but not all of them together."""
+    if len(limits.rows) == 1:
+        ((row, (low, high)),) = limits.rows.items()
+        halves = Halves(chain, row)
+        ends = ((low, -1), (high, 1))
+        found = [halves.nearest(end, sign) for end, sign in ends if end is not None]
+        costs = [cost for cost in found if cost is not None]
         return InfeasibleBudget(
             f"budget.{chain.costs[row]}",
-            limit,
-            f"no {noun} is between them; the nearest cost {' and '.join(map(str, nearest))}",
-            nearest=nearest[0],
+            (low, high),
+            f"no {noun} is between them; the nearest have {' and '.join(map(str, costs))}",
+            nearest=costs[0],
         )
-    return InfeasibleBudget("budget", told, f"no {noun} meets all these limits together")
+    given = {chain.costs[row]: limit for row, limit in limits.rows.items()}
+    needed = dict(_needed(chain, limits))
+    told = ", or ".join(f"{name} up to {cost}" for name, cost in needed.items())
+    hint = f"; one limit alone would have to allow {told}" if told else ""
+    return InfeasibleBudget(
+        "budget",
+        given,
+        f"no {noun} meets all these limits together{hint}",
+        nearest=next(iter(needed.values()), None),
+    )
+
+
+def _needed(chain: Chain, limits: Limits) -> Iterator[tuple[str, int]]:
+    """For each upper limit: the least it would have to be if the others stay."""
+    for row, (_, high) in limits.rows.items():
+        others = Limits({other: limit for other, limit in limits.rows.items() if other != row})
+        if high is not None:
+            for point in islice(in_order(chain, row, others, patience=_PATIENCE), 1):
+                yield chain.costs[row], int(chain.cost_of(np.array([point]))[0, row])

@@ -10,6 +10,7 @@ import numpy as np
 from .budget import Limit
 from .chain import Bools, Chain, Ints
 from .errors import InputError, unknown_name
+from .extremes import ToGo
 
 
 class InfeasibleBudget(InputError):
@@ -33,6 +34,19 @@ class Limits:
                 raise unknown_name("budget", name, chain.costs)
         named = {chain.costs.index(name): limit for name, limit in limits.items()}
         return cls({row: limit for row, limit in sorted(named.items()) if limit != (None, None)})
+
+    def binding(self, chain: Chain) -> Limits:
+        """Only the ends that some point does not meet anyway."""
+        rows: dict[int, Limit] = {}
+        for row, (low, high) in self.rows.items():
+            least, most = ToGo.of(chain, row).total, ToGo.of(chain, row, sign=-1).total
+            ends = (
+                None if low is None or low <= least else low,
+                None if high is None or high >= most else high,
+            )
+            if ends != (None, None):
+                rows[row] = ends
+        return Limits(rows)
 
     def met_by(self, costs: Ints) -> Bools:
         """(n, n_costs) -> (n,)."""

@@ -162,19 +162,40 @@ def space(config: str, budget: str | None, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("architecture", metavar="ARCH.yaml")
+@click.option(
+    "--convention",
+    metavar="NAME",
+    default="multiply-adds",
+    help="multiply-adds, or paper: as the operators' papers count [default: multiply-adds].",
+)
 @_JSON
-def cost(architecture: str, as_json: bool) -> None:
-    """Count multiply-adds, parameters and activations of an architecture file."""
+def cost(architecture: str, convention: str, as_json: bool) -> None:
+    """Count multiply-adds, parameters, activations and bytes kept for backward."""
     from ..search_space import Architecture
     from ..search_space import cost as cost_of
 
-    counted = cost_of(Architecture.load(architecture)).to_dict()
+    counted = cost_of(Architecture.load(architecture), convention).to_dict()
     if as_json:
         _emit(counted)
     else:
         from .console import print_cost
 
         print_cost(counted)
+
+
+@cli.command()
+@_JSON
+def backbones(as_json: bool) -> None:
+    """List the backbones: input, parameters and multiply-adds when vanilla, and operators."""
+    from ..search_space.listing import list_backbones
+
+    listed = list_backbones()
+    if as_json:
+        _emit(listed)
+    else:
+        from .console import print_backbones
+
+        print_backbones(listed)
 
 
 @cli.command()

@@ -58,13 +58,15 @@ class Pruner(_Section):
 
 
 class ExperimentConfig(_Section):
-    """One experiment. `versions` is written by a launch, for people; it is not read back."""
+    """One experiment. `training` is how `train` and `export` train, beyond the search's proxies;
+    `versions` is written by a launch, for people, and not read back."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
     space: Settings
     budget: Settings = {}
     data: Settings = {"name": "digits"}
     evaluator: Settings = {"name": "proxy"}
+    training: Settings = {}
     strategy: Named = Named(name="tpe")
     pruner: Pruner = Pruner()
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 40
@@ -134,8 +136,11 @@ def _name_of(section: Any) -> Any:
 
 def _check_with_the_rooms(config: ExperimentConfig) -> None:
     from .. import strategies
+    from ..evaluators import RetrainSettings
+    from ..evaluators.settings import read_settings
 
     check_evaluator(config.evaluator, config.data)
+    read_settings(RetrainSettings, config.training, "training")
     feasible = config.feasible(config.search_space())
     strategies.create(config.strategy.name, feasible, **config.strategy.settings)
 

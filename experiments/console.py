@@ -89,12 +89,28 @@ def print_found(found: Iterable[Found]) -> None:
 
 
 def print_cost(cost: dict[str, Any]) -> None:
-    """Flops, params and activations of each part and of the whole."""
-    names = ("flops", "params", "activations")
+    """Flops, params and memory of each part and of the whole."""
+    names = tuple(cost["head"])
     table = Table("", *names, box=None)
     stages = [(f"stage{i}", part) for i, part in enumerate(cost["stages"], 1)]
     for label, part in [("stem", cost["stem"]), *stages, ("head", cost["head"]), ("all", cost)]:
         table.add_row(label, *(f"{part[name]:,}" for name in names))
+    _out().print(table)
+    print_lines(f"flops: {cost['convention']}")
+
+
+def print_backbones(listed: Iterable[dict[str, Any]]) -> None:
+    table = Table("name", "input", "classes", "stages", "params", "flops", "operators", box=None)
+    for one in listed:
+        table.add_row(
+            one["name"],
+            "x".join(map(str, one["input"])),
+            str(one["classes"]),
+            "-".join(map(str, one["depths"])),
+            format_quantity(one["params"]),
+            format_quantity(one["flops"]),
+            " ".join(one["operators"]),
+        )
     _out().print(table)
 
 

@@ -75,7 +75,7 @@ def ensure_weights(run: RunDirectory, architecture: Architecture, tell: Tell) ->
         architecture,
         path,
         config.data,
-        {},
+        config.training,
         device=config.device,
         seed=config.seed,
         split_seed=config.seed,
@@ -99,12 +99,14 @@ def train_command(
     architecture = Architecture.load(architecture_file)
     beside = RunDirectory(Path(architecture_file).parent)
     run = RunDirectory.existing(run_dir) if run_dir else beside if beside.exists else None
-    training = {} if epochs is None else {"epochs": epochs}
+    changed = {} if epochs is None else {"epochs": epochs}
     if run is None:
+        training: dict[str, Any] = changed
         path = Path(out) if out else Path(architecture_file).with_suffix(".pt")
         source, split_seed, where = {"name": data or "digits"}, seed or 0, device or "auto"
     else:
         config = run.read_config()
+        training = config.training | changed
         path = Path(out) if out else run.weights_path(architecture)
         source = {"name": data} if data else config.data
         split_seed, where = config.seed, device or config.device

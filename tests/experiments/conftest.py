@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +15,10 @@ import optuna
 import pytest
 import yaml
 
+from convnas.experiments import launch, plan
+
 HERE = Path(__file__).parent
+SCRIPTED = "python:scripted:Scripted"
 
 SPACE = {
     "backbone": "resnet-cifar",
@@ -27,27 +31,54 @@ SPACE = {
 Config = dict[str, Any]
 
 
-@pytest.fixture
-def config() -> Config:
+def small(**changes: Any) -> Config:
     return {
         "name": "small",
         "space": SPACE,
         "budget": {"flops": "1M"},
         "evaluator": {"name": "proxy", "epochs": 1},
+        "training": {"epochs": 2},
         "strategy": {"name": "random"},
-        "trials": 4,
-        "workers": 2,
+        "trials": 6,
+        "workers": 1,
         "device": "cpu",
+        **changes,
     }
 
 
 @pytest.fixture
-def scripted(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+def config() -> Config:
+    return small()
+
+
+@pytest.fixture(scope="module")
+def _importable() -> Iterator[None]:
+    """`scripted.py` can be imported, here and in workers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
+        patch.syspath_prepend(str(HERE))
+        yield
+
+
+@pytest.fixture
+def scripted(_importable: None, tmp_path: Path) -> Config:
     """The small experiment with `scripted.py` as its evaluator, which writes down what it is asked."""
-    monkeypatch.setenv("PYTHONPATH", str(HERE))
-    monkeypatch.syspath_prepend(str(HERE))
-    evaluator = {"name": "python:scripted:Scripted", "record": str(tmp_path / "record.txt")}
-    return {**config, "evaluator": evaluator, "trials": 6}
+    return small(evaluator={"name": SCRIPTED, "record": str(tmp_path / "record.txt")})
+
+
+@pytest.fixture(scope="module")
+def finished(_importable: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of the scripted experiment, shared: copy it before changing it."""
+    folder = tmp_path_factory.mktemp("finished")
+    evaluator = {"name": SCRIPTED, "record": str(folder / "record.txt")}
+    launch(*plan(small(evaluator=evaluator), folder / "run"))
+    return folder / "run"
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A finished run of one's own."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
 @pytest.fixture

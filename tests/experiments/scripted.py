@@ -1,7 +1,7 @@
 """An evaluator of a user's own, that notes each evaluation and can be told to go wrong in one.
 
 Settings: `record`, a file that gets a line "PID KEY" at each start; `seconds` an evaluation takes;
-`fault`, what happens in the evaluation that starts as number `at` (from 1) of the whole record.
+`faults`, a fault's name -> the evaluation it happens in, counted from 1 over the whole record.
 """
 
 from __future__ import annotations
@@ -49,14 +49,16 @@ class Scripted:
     def __init__(self, settings: Mapping[str, Any], data: Mapping[str, Any], **where: Any) -> None:
         self._record = Path(settings["record"])
         self._seconds = float(settings.get("seconds", 0.0))
-        self._fault, self._at = settings.get("fault"), int(settings.get("at", 2))
+        self._faults = {
+            number: _FAULTS[name] for name, number in settings.get("faults", {}).items()
+        }
 
     def evaluate(self, arch: Architecture, *, seed: int, report: Report = keep_going) -> Evaluation:
         with self._record.open("a") as file:
             file.write(f"{os.getpid()} {arch.key}\n")
         number = len(self._record.read_text().splitlines())
-        if self._fault and number == self._at:
-            score = _FAULTS[self._fault]()
+        if number in self._faults:
+            score = self._faults[number]()
             return Evaluation(score, {"accuracy": score})
         time.sleep(self._seconds)
         score = int(arch.key, 16) / 16**16

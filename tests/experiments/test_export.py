@@ -15,23 +15,15 @@ Config = dict[str, Any]
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def run(scripted: Config, write: Callable[..., str], tmp_path: Path, capsys: Capture) -> str:
-    path = str(tmp_path / "run")
-    assert main(["launch", write(scripted), "-o", path]) == 0
-    capsys.readouterr()
-    return path
-
-
 @pytest.mark.parametrize("form", ["yaml", "json"])
-def test_an_exported_architecture_loads(run: str, tmp_path: Path, form: str) -> None:
+def test_an_exported_architecture_loads(run: Path, tmp_path: Path, form: str) -> None:
     out = tmp_path / "taken"
-    assert main(["export", run, "--format", form, "-o", str(out)]) == 0
-    assert Architecture.load(out) == Architecture.load(Path(run) / "best.yaml")
+    assert main(["export", str(run), "--format", form, "-o", str(out)]) == 0
+    assert Architecture.load(out) == Architecture.load(run / "best.yaml")
 
 
-def test_the_k_best_come_in_order(run: str, tmp_path: Path, capsys: Capture) -> None:
-    assert main(["export", run, "--top", "3", "-o", str(tmp_path / "three"), "--json"]) == 0
+def test_the_k_best_come_in_order(run: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert main(["export", str(run), "--top", "3", "-o", str(tmp_path / "three"), "--json"]) == 0
     exported = json.loads(capsys.readouterr().out)
     scores = [each["score"] for each in exported]
     assert scores == sorted(scores, reverse=True)
@@ -41,16 +33,16 @@ def test_the_k_best_come_in_order(run: str, tmp_path: Path, capsys: Capture) -> 
 
 
 def test_weights_are_trained_once_and_are_the_same_wherever_they_come_from(
-    run: str, tmp_path: Path, capsys: Capture
+    run: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    best = Path(run) / "best.yaml"
+    best = run / "best.yaml"
     assert main(["train", str(best), "--epochs", "1", "--json"]) == 0
     trained = json.loads(capsys.readouterr().out)
     assert 0 <= trained["metrics"]["test_accuracy"] <= 1
-    kept = Path(run) / "weights" / f"{Architecture.load(best).key}.pt"
+    kept = run / "weights" / f"{Architecture.load(best).key}.pt"
     assert Path(trained["file"]) == kept
     out = tmp_path / "best.pt"
-    assert main(["export", run, "--format", "pt", "-o", str(out)]) == 0
+    assert main(["export", str(run), "--format", "pt", "-o", str(out)]) == 0
     assert out.read_bytes() == kept.read_bytes()
     content = torch.load(out, weights_only=True)
     network = build_network(Architecture.from_dict(content["architecture"]))
@@ -59,31 +51,29 @@ def test_weights_are_trained_once_and_are_the_same_wherever_they_come_from(
     torch.testing.assert_close(network.eval()(images), load_network(out)(images))
 
 
-def test_export_trains_what_is_not_trained_yet(
-    run: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    assert main(["export", run, "--format", "pt"]) == 0
-    (kept,) = (Path(run) / "weights").iterdir()
-    assert (Path(run) / "best.pt").read_bytes() == kept.read_bytes()
+def test_export_trains_what_is_not_trained_yet(run: Path) -> None:
+    assert main(["export", str(run), "--format", "pt"]) == 0
+    (kept,) = (run / "weights").iterdir()
+    assert (run / "best.pt").read_bytes() == kept.read_bytes()
     info = torch.load(kept, weights_only=True)["info"]
-    # Digits are learned by any of these networks; .9 is far above chance and below what they reach.
-    assert info["metrics"]["test_accuracy"] > 0.9
+    # Ten classes: two epochs are enough to leave chance far behind.
+    assert info["metrics"]["test_accuracy"] > 0.5
     assert info["data"]["split_seed"] == 0
 
 
-def test_damaged_weights_are_refused(run: str, capsys: Capture) -> None:
-    key = Architecture.load(Path(run) / "best.yaml").key
-    path = Path(run) / "weights" / f"{key}.pt"
+def test_damaged_weights_are_refused(run: Path, capsys: Capture) -> None:
+    key = Architecture.load(run / "best.yaml").key
+    path = run / "weights" / f"{key}.pt"
     path.parent.mkdir()
     path.write_bytes(b"PK not weights")
-    assert main(["export", run, "--format", "pt"]) == 2
+    assert main(["export", str(run), "--format", "pt"]) == 2
     assert str(path) in capsys.readouterr().err
 
 
 def test_a_run_without_a_complete_trial_has_nothing_to_export(
     scripted: Config, write: Callable[..., str], tmp_path: Path, capsys: Capture
 ) -> None:
-    scripted["evaluator"] |= {"fault": "refuse", "at": 1}
+    scripted["evaluator"] |= {"faults": {"refuse": 1}}
     run = str(tmp_path / "empty")
     assert main(["launch", write(scripted), "-o", run, "--trials", "1"]) == 1
     assert main(["export", run]) == 2

@@ -56,7 +56,7 @@ def test_killed_mid_trial_and_launched_again_nothing_is_lost_or_trained_twice(
     victim: str,
 ) -> None:
     run, record = tmp_path / "run", tmp_path / "record.txt"
-    process = start("launch", write(slow), "-o", str(run), "--trials", "8")
+    process = start("launch", write(slow), "-o", str(run), "--workers", "2", "--trials", "8")
     until(lambda: len(started(record)) >= 5)
     pids = {int(line.split()[0]) for line in started(record)}
     (os.killpg if victim == "group" else os.kill)(process.pid, signal.SIGKILL)
@@ -91,7 +91,7 @@ def test_a_worker_killed_from_outside_costs_its_trial_and_is_replaced(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run, record = tmp_path / "run", tmp_path / "record.txt"
-    process = start("launch", write(slow), "-o", str(run), "--trials", "8")
+    process = start("launch", write(slow), "-o", str(run), "--workers", "2", "--trials", "8")
     until(lambda: len(started(record)) >= 3)
     assert main(["status", str(run), "--json"]) == 0
     state = json.loads(capsys.readouterr().out)
@@ -118,7 +118,7 @@ def test_a_second_launch_is_refused_and_the_first_goes_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run, record = tmp_path / "run", tmp_path / "record.txt"
-    first = start("launch", write(slow), "-o", str(run))
+    first = start("launch", write(slow), "-o", str(run), "--workers", "2")
     until(lambda: started(record))
     assert main(["launch", "-o", str(run), "--trials", "50"]) == 2
     assert "another launch is using it" in capsys.readouterr().err
@@ -138,11 +138,11 @@ def test_asked_to_stop_it_stops_cleanly_leaves_no_process_and_says_how_to_go_on(
 ) -> None:
     run, record = tmp_path / "run", tmp_path / "record.txt"
     slow["evaluator"] |= {"seconds": 1.0}
-    process = start("launch", write(slow), "-o", str(run))
+    process = start("launch", write(slow), "-o", str(run), "--workers", "2")
     until(lambda: len(started(record)) >= 4)
     # As the terminal's Ctrl-C, to the whole group; a termination request goes to the parent.
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert f"to go on: convnas launch -o {run}" in out
     assert "Traceback" not in out + err
@@ -154,21 +154,15 @@ def test_asked_to_stop_it_stops_cleanly_leaves_no_process_and_says_how_to_go_on(
 
 
 def test_a_full_disk_is_one_line_and_the_study_stays_whole(
-    scripted: Config,
-    tmp_path: Path,
-    write: Callable[..., str],
-    trials_of: Trials,
-    start: Start,
+    run: Path, trials_of: Trials, start: Start
 ) -> None:
-    run = tmp_path / "run"
-    assert main(["launch", write(scripted), "-o", str(run), "--trials", "2"]) == 0
     # No file may grow past the study's size of now: the next pages do not fit.
     limit = (run / "study.db").stat().st_size
-    process = start("launch", "-o", str(run), "--trials", "60")
+    process = start("launch", "-o", str(run), "--trials", "30")
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
     _, err = process.communicate()
     assert process.returncode == 1
     assert "Traceback" not in err
     assert "cannot be" in err.splitlines()[-1]
-    assert main(["launch", "-o", str(run), "--trials", "60"]) == 0
-    assert len({t.user_attrs["key"] for t in trials_of(run)}) == len(trials_of(run)) == 60
+    assert main(["launch", "-o", str(run), "--trials", "30"]) == 0
+    assert len({t.user_attrs["key"] for t in trials_of(run)}) == len(trials_of(run)) == 30

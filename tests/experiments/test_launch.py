@@ -26,7 +26,7 @@ def run_of(config: Config, path: Path, **changes: Any) -> Path:
 def test_trained_trials_are_inside_the_budget_and_never_repeated(
     config: Config, tmp_path: Path, trials_of: Trials
 ) -> None:
-    run = run_of(config, tmp_path / "run", trials=6)
+    run = run_of(config, tmp_path / "run", workers=2)
     trials = trials_of(run)
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 6
     found = [Architecture.from_dict(trial.user_attrs["architecture"]) for trial in trials]
@@ -72,37 +72,33 @@ def evaluated(tmp_path: Path) -> list[str]:
     return [line.split()[1] for line in (tmp_path / "record.txt").read_text().splitlines()]
 
 
-def test_another_experiment_is_refused_in_the_same_directory(
-    scripted: Config, tmp_path: Path, trials_of: Trials
-) -> None:
-    run = run_of(scripted, tmp_path / "run", trials=2)
+def test_another_experiment_is_refused_in_the_same_directory(run: Path, trials_of: Trials) -> None:
     with pytest.raises(InputError, match="seed: 5"):
         launch(*plan(None, run, seed=5))
     with pytest.raises(InputError, match=r"budget\.flops: '800K'"):
-        launch(*plan(scripted, run, budget="800K"))
-    assert len(trials_of(run)) == 2
+        launch(*plan(None, run, budget="800K"))
+    assert len(trials_of(run)) == 6
 
 
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        ("nan", "its score is nan"),
-        ("refuse", "no score today"),
-        ("fall", "KeyError: 'a mistake in the evaluator'"),
-        ("kill", "worker was killed by signal 9 (out of memory?)"),
-        ("exit", "worker ended with exit status 3"),
-        ("hang", "took longer than trial_timeout, 2 s, and was stopped"),
-    ],
-)
-def test_a_trial_that_goes_wrong_fails_with_its_reason_and_the_search_goes_on(
-    scripted: Config, tmp_path: Path, trials_of: Trials, fault: str, reason: str
+def test_trials_that_go_wrong_fail_with_their_reasons_and_the_search_goes_on(
+    scripted: Config, tmp_path: Path, trials_of: Trials
 ) -> None:
-    scripted["evaluator"] |= {"fault": fault}
-    run = run_of({**scripted, "trial_timeout": 2}, tmp_path / "run", trials=4)
+    reasons = {
+        "nan": "its score is nan",
+        "refuse": "no score today",
+        "fall": "KeyError: 'a mistake in the evaluator'",
+        "kill": "worker was killed by signal 9 (out of memory?)",
+        "exit": "worker ended with exit status 3",
+        "hang": "took longer than trial_timeout, 2 s, and was stopped",
+    }
+    scripted["evaluator"] |= {"faults": {name: number for number, name in enumerate(reasons, 2)}}
+    run = run_of({**scripted, "trial_timeout": 2}, tmp_path / "run", trials=8)
     trials = trials_of(run)
-    assert len(trials) == len(evaluated(tmp_path)) == 4
-    (failed,) = (trial for trial in trials if trial.state == TrialState.FAIL)
-    assert failed.user_attrs["reason"] == reason
+    assert len(evaluated(tmp_path)) == 8
+    assert [trial.state for trial in trials] == (
+        [TrialState.COMPLETE, *[TrialState.FAIL] * 6, TrialState.COMPLETE]
+    )
+    assert [trial.user_attrs["reason"] for trial in trials[1:7]] == list(reasons.values())
 
 
 def test_a_loss_that_overflows_fails_its_trials_and_the_run(
@@ -120,7 +116,7 @@ def test_pruning_stops_what_is_below_the_median(
     scripted: Config, tmp_path: Path, trials_of: Trials
 ) -> None:
     scripted["pruner"] = {"name": "median", "startup_trials": 2, "warmup_epochs": 0}
-    run = run_of(scripted, tmp_path / "run", trials=12, workers=1)
+    run = run_of(scripted, tmp_path / "run", trials=12)
     trials = trials_of(run)
     earlier: list[float] = []
     for trial in trials:
@@ -158,13 +154,11 @@ def test_data_that_does_not_fit_the_space_ends_before_any_trial(
     assert trials_of(tmp_path / "run") == []
 
 
-def test_a_second_launch_is_refused_while_one_holds_the_directory(
-    scripted: Config, tmp_path: Path
-) -> None:
-    run = RunDirectory(run_of(scripted, tmp_path / "run", trials=1))
-    with Lock(run), pytest.raises(InputError, match="another launch is using it"):
-        launch(*plan(None, run.path, trials=2))
-    assert run.workers() is None
+def test_a_second_launch_is_refused_while_one_holds_the_directory(run: Path) -> None:
+    held = RunDirectory(run)
+    with Lock(held), pytest.raises(InputError, match="another launch is using it"):
+        launch(*plan(None, run, trials=9))
+    assert held.workers() is None
 
 
 @pytest.mark.parametrize("place", ["a file", "a folder with other files", "below a file"])

@@ -4,7 +4,8 @@ Counted are the feature maps that autograd saves in a forward pass in training m
 once: what convolutions, norms and linear layers read, what ReLUs give (they work in place), what
 poolings read, and max pooling's indices (8 bytes each). In other words, the bytes by which each
 further image in a batch grows what is saved: weights and statistics of norms are not in it, nor is
-the loss. It describes the operators as they are written here, unfused, under torch's autograd.
+the loss. It describes the operators as they are written here, unfused, under torch's autograd,
+HetConv in its dense execution.
 """
 
 from __future__ import annotations

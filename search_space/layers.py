@@ -8,6 +8,7 @@ and linear outputs; params are learned numbers (BatchNorm's two per channel incl
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from torch import nn
@@ -57,6 +58,8 @@ class Signal:
 
     @property
     def elements(self) -> int:
+        if self.alpha == 0:
+            return self.channels * self.area
         return self.high * self.area + self.low * self.low_area
 
     def strided(self, stride: int) -> tuple[int, int]:
@@ -97,7 +100,7 @@ class Vanilla:
                 f" {self.out_channels} output channels"
             )
 
-    @property
+    @cached_property
     def out(self) -> Signal:
         return Signal(self.out_channels, *self.source.strided(self.stride))
 

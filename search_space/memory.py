@@ -30,16 +30,7 @@ class Kept(NamedTuple):
     inside: int = 0
 
 
-def _its_source(layer: Layer) -> Kept:
-    return Kept(source=True)
-
-
-def _its_output(layer: Layer) -> Kept:
-    return Kept(out=True)
-
-
-def _nothing(layer: Layer) -> Kept:
-    return Kept()
+ITS_SOURCE, ITS_OUTPUT, NOTHING = Kept(source=True), Kept(out=True), Kept()
 
 
 def _max_pool(layer: MaxPool) -> Kept:
@@ -74,15 +65,15 @@ def _linear(layer: Linear) -> Kept:
 
 
 KEPT: dict[type, Callable[[Any], Kept]] = {
-    Vanilla: _its_source,
-    Het: _its_source,
+    Vanilla: lambda layer: ITS_SOURCE,
+    Het: lambda layer: ITS_SOURCE,
     Octave: _octave,
     Res2Net: _res2net,
-    Norm: _its_source,
-    Relu: _its_output,
+    Norm: lambda layer: ITS_SOURCE,
+    Relu: lambda layer: ITS_OUTPUT,
     MaxPool: _max_pool,
-    Pool: _nothing,
-    Padding: _nothing,
+    Pool: lambda layer: NOTHING,
+    Padding: lambda layer: NOTHING,
     Squeeze: _squeeze,
     Linear: _linear,
 }

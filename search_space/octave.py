@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -164,6 +165,7 @@ class Path:
     groups: int
 
 
+@lru_cache(maxsize=4096)
 def octave_paths(
     in_channels: int, out_channels: int, alpha_in: float, alpha_out: float, groups: int = 1
 ) -> dict[str, Path]:
@@ -218,7 +220,7 @@ class Octave:
             self.source.channels, self.out_channels, self.source.alpha, self.alpha_out, self.groups
         )
 
-    @property
+    @cached_property
     def out(self) -> Signal:
         return Signal(self.out_channels, *self.source.strided(self.stride), self.alpha_out)
 

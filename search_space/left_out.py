@@ -26,7 +26,7 @@ class LeftOut:
             self.notes.append(text)
 
     def keep(self, place: str, choice: Choice) -> None:
-        self._kept |= _numbers(place, choice)
+        self._kept.update(_numbers(place, choice))
 
     def drop(self, place: str, stage: int, choice: Choice, reason: NotBuildable) -> None:
         """`place` is the list's key in the config: "stage", or "stages[2]"."""
@@ -45,5 +45,5 @@ class LeftOut:
                 raise InputError(f"{place}.{name}", value, str(reason))
 
 
-def _numbers(place: str, choice: Choice) -> set[_Number]:
-    return {(place, name, value) for name, value in choice.to_dict().items() if name != "conv"}
+def _numbers(place: str, choice: Choice) -> list[_Number]:
+    return [(place, name, value) for name, value in choice.to_dict().items() if name != "conv"]

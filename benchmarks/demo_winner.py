@@ -70,9 +70,9 @@ def measured(config: dict[str, Any], seeds: int) -> dict[str, Any]:
         launch(run, settings)
         best = best_of(run, 1)[0]
     accuracies = [
-        retrain(best.architecture, config["data"], seed=seed, split_seed=config["seed"]).metrics[
-            "test_accuracy"
-        ]
+        retrain(
+            best.architecture, config["data"], {"epochs": 60}, seed=seed, split_seed=config["seed"]
+        ).metrics["test_accuracy"]
         for seed in range(1, seeds + 1)
     ]
     mean, half = interval(accuracies)

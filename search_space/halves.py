@@ -75,7 +75,7 @@ class Halves:
 
     lefts[i]: the sums of the positions before `i`, by the state that arrives there, i <= cut.
     rights[i]: those of the positions from `i` on and the final cost. At the cut, where they are the
-    largest, they may be made only when they are needed, one state at a time.
+    largest, they are made when they are needed, one state at a time if all do not fit.
     """
 
     def __init__(self, chain: Chain, row: int) -> None:
@@ -112,6 +112,9 @@ class Halves:
 
     def joined(self) -> Iterator[tuple[int, Sums, Sums]]:
         """For every state at the cut: the state, the left sums and the right sums."""
+        if self.cut not in self.rights and sum(self._sizes_right(self.cut)) <= _MOST_SUMS:
+            states = range(self.chain.n_states(self.cut))
+            self.rights[self.cut] = [self._right(self.cut, state) for state in states]
         for state, left in enumerate(self.lefts[self.cut]):
             if len(left.costs):
                 yield state, left, self._right(self.cut, state)

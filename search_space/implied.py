@@ -9,6 +9,7 @@ import numpy as np
 
 from .chain import Chain, Indices, Ints
 from .drawing import Drawing
+from .floors import FloorGrid
 from .halves import Halves, TooLarge
 from .limits import Limits
 from .numbered import in_windows, numbered
@@ -19,6 +20,7 @@ _MOST_LISTED = 1 << 21
 _RARE = 1 / 500
 _PROBE = 1 << 16
 _PATIENCE = 100_000
+_BOUND_BINS = 1 << 15
 _INT64 = 2**62
 
 
@@ -38,15 +40,17 @@ class Implied:
             return self._listed.count
         if len(self.limits.rows) > 1:
             raise TooLarge("within several limits, more than two million points are not counted")
-        ((row, limit),) = self.limits.rows.items()
-        return (self._halves or Halves(self.chain, row)).count(*limit)
+        if self._halves is None:
+            raise TooLarge("the distinct partial costs do not fit into the memory allowed (1 GB)")
+        ((_, limit),) = self.limits.rows.items()
+        return self._halves.count(*limit)
 
     @cached_property
     def count_bounds(self) -> tuple[int, int]:
         try:
             return self.count, self.count
         except TooLarge:
-            return self._drawing.grid.count_bounds()
+            return FloorGrid.of(self.chain, self.limits, _BOUND_BINS).count_bounds()
 
     @property
     def acceptance(self) -> float:

@@ -10,14 +10,14 @@ from .chain import Chain, Indices, Ints
 from .extremes import FAR
 from .limits import Limits
 
-_MOST_BEGINNINGS = 50_000
+_MOST_BEGINNINGS = 2_000
 
 
 def nearest(chain: Chain, limits: Limits, point: Indices) -> Indices | None:
     """The nearest by the number of changed positions, then by the first cost.
 
     Beginnings that cannot meet each limit with the changes left are dropped, which for one limit
-    leaves only those that can. Where more than 50,000 are left the ones whose cost is nearest are
+    leaves only those that can. Where more than 2,000 are left the ones whose cost is nearest are
     followed, so among equally near points the nearest cost is then not certain; None where all
     of them lead nowhere, which several limits or a narrow one make possible.
     """

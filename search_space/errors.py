@@ -42,4 +42,5 @@ def unknown_key(prefix: str, name: object, known: Iterable[str]) -> InputError:
 def _short(value: object) -> str:
     text = value if value in ("this key", "this file") else repr(value)
     text = " ".join(str(text).split())
-    return text if len(text) <= 80 else text[:77] + "..."
+    # The end of a long path says more than its middle.
+    return text if len(text) <= 120 else f"{text[:57]}...{text[-60:]}"

@@ -9,9 +9,20 @@ from ..search_space.errors import InputError, unknown_key, unknown_name
 from ..search_space.feasible import FeasibleSet
 from .base import Strategy
 from .baselines import RandomStrategy
+from .nni_tuners import (
+    GONE,
+    NNIEvolutionStrategy,
+    NNIGridStrategy,
+    NNIRandomStrategy,
+    NNITPEStrategy,
+)
 from .optuna_samplers import TPEStrategy
 
 _STRATEGIES: dict[str, type[Strategy]] = {
+    "nni-evolution": NNIEvolutionStrategy,
+    "nni-grid": NNIGridStrategy,
+    "nni-random": NNIRandomStrategy,
+    "nni-tpe": NNITPEStrategy,
     "random": RandomStrategy,
     "tpe": TPEStrategy,
 }
@@ -24,6 +35,8 @@ def names() -> list[str]:
 
 def settings_of(name: str) -> list[str]:
     """The settings a strategy takes beside the seed; InputError for an unknown name."""
+    if name in GONE:
+        raise InputError("strategy.name", name, GONE[name])
     if name not in _STRATEGIES:
         raise unknown_name("strategy.name", name, _STRATEGIES)
     parameters = inspect.signature(_STRATEGIES[name]).parameters

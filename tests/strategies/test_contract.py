@@ -21,6 +21,7 @@ Table = FeasibleSet[dict[str, Any]]
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
+DETERMINISTIC = {"nni-grid"}
 COSTS = [0, 1, 3, 4]
 LIMIT = 5
 
@@ -118,7 +119,7 @@ def test_same_seed_same_sequence_and_seed_zero_counts(name: str) -> None:
         for seed in (0, 0, 1)
     ]
     assert runs[0] == runs[1]
-    assert runs[0] != runs[2]
+    assert (runs[0] == runs[2]) == (name in DETERMINISTIC)
 
 
 @pytest.mark.parametrize("make_storage", [sqlite, journal])

@@ -5,7 +5,9 @@ from .backbones import BACKBONES, get_backbone
 from .budget import Budget, format_quantity, parse_quantity
 from .cost import Cost, cost
 from .errors import InputError
+from .execution import ExecutionTable
 from .feasible import FeasibleSet
+from .fold import fold_batch_norm
 from .hetconv import HetConv2d
 from .network import build_network
 from .octave import OctConv2d
@@ -19,6 +21,7 @@ __all__ = [
     "Budget",
     "Choice",
     "Cost",
+    "ExecutionTable",
     "FeasibleSet",
     "HetConv2d",
     "InputError",
@@ -27,6 +30,7 @@ __all__ = [
     "SearchSpace",
     "build_network",
     "cost",
+    "fold_batch_norm",
     "format_quantity",
     "get_backbone",
     "load_network",

@@ -28,13 +28,13 @@ def each_frequency(function: Callable[[Tensor], Tensor], x: FeatureMap) -> Featu
     return function(x[0]), function(x[1])
 
 
-def add(x: FeatureMap, y: FeatureMap) -> FeatureMap:
-    """The sum of two maps of the same shape and alpha."""
+def add_(x: FeatureMap, y: FeatureMap) -> FeatureMap:
+    """The sum of two maps of the same shape and alpha, written over the first."""
     if isinstance(x, Tensor) or isinstance(y, Tensor):
         assert isinstance(x, Tensor)
         assert isinstance(y, Tensor)
-        return x + y
-    return x[0] + y[0], x[1] + y[1]
+        return x.add_(y)
+    return x[0].add_(y[0]), x[1].add_(y[1])
 
 
 class FrequencyReLU(nn.Module):

@@ -8,22 +8,27 @@ kernel elsewhere:  flops = M N D^2 (K^2/p + 1 - 1/p);  params = M N (K^2/p + 1 -
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .execution import Execution, HetShape, check_execution, het_execution
 from .layers import LayerCost, NotBuildable, Signal
 
 
 class HetConv2d(nn.Module):
     """A heterogeneous convolution that stores exactly the paper's parameters.
 
-    (N, in_channels, H, W) to (N, out_channels, H', W'), sizes as nn.Conv2d's. `spatial` is
-    (out, in/p, K, K): filter n's kernels on the channels n mod p, n mod p + p, ...; `pointwise` is
-    (out, in - in/p): its 1x1 kernels on the other channels in ascending order. A 1x1 kernel sits
-    at the centre of the KxK window. p = 1 is a plain convolution.
+    (N, in_channels, H, W) to (N, out_channels, H', W'), sizes as nn.Conv2d's. `weight` has a row
+    for each filter: its KxK kernels (`spatial`), then its 1x1 kernels (`pointwise`). A 1x1 kernel
+    sits at the centre of the KxK window. p = 1 is a plain convolution.
+
+    It runs in one of two ways, equal up to rounding: "dense", one convolution with the kernels
+    scattered among zeros, or "grouped", a KxK convolution with p groups plus a 1x1 convolution on
+    shuffled channels. `execution` names one; None follows the rule of `execution.py`.
 
     Raises ValueError where p does not divide both channel counts or the kernel is even.
     """
@@ -37,6 +42,7 @@ class HetConv2d(nn.Module):
         padding: int = 1,
         bias: bool = False,
         p: int = 2,
+        execution: Execution | None = None,
     ) -> None:
         super().__init__()
         _check(in_channels, out_channels, p)
@@ -44,45 +50,134 @@ class HetConv2d(nn.Module):
             raise ValueError(f"the kernel must be odd to have a centre, not {kernel_size}")
         self.in_channels, self.out_channels, self.p = in_channels, out_channels, p
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        self.execution = check_execution(execution)
+        self.shape = HetShape(in_channels, out_channels, kernel_size, stride, p)
+        self._kept: tuple[Hashable, Tensor, tuple[Tensor, ...]] | None = None
         own = in_channels // p
-        self.spatial = nn.Parameter(torch.empty(out_channels, own, kernel_size, kernel_size))
-        self.pointwise = nn.Parameter(torch.empty(out_channels, in_channels - own))
+        self.kernels = own * kernel_size**2
+        self.weight = nn.Parameter(torch.empty(out_channels, self.kernels + in_channels - own))
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
-
-        filters, channels = torch.arange(out_channels), torch.arange(in_channels)
-        is_own = (channels[None, :] - filters[:, None]) % p == 0
-        flat = torch.arange(out_channels * in_channels).view(out_channels, in_channels)
-        self.register_buffer("own_index", flat[is_own], persistent=False)
-        self.register_buffer("other_index", flat[~is_own], persistent=False)
-        self.own_index: Tensor
-        self.other_index: Tensor
+        dense, shuffled = _places(in_channels, kernel_size, p)
+        self.register_buffer("dense_place", dense, persistent=False)
+        self.register_buffer("shuffled_place", shuffled, persistent=False)
+        self.dense_place: Tensor
+        self.shuffled_place: Tensor
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """nn.Conv2d's own initialisation, with the fan-in of one heterogeneous filter."""
-        bound = 1 / math.sqrt(self.spatial[0].numel() + self.pointwise[0].numel())
+        bound = 1 / math.sqrt(self.weight.shape[1])
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
+    @property
+    def spatial(self) -> Tensor:
+        """(out, in/p, K, K), a view: filter n's kernels on channels n mod p, n mod p + p, ..."""
+        size = self.kernel_size
+        return self.weight[:, : self.kernels].view(self.out_channels, -1, size, size)
+
+    @property
+    def pointwise(self) -> Tensor:
+        """(out, in - in/p), a view: the 1x1 kernels on the other channels, in ascending order."""
+        return self.weight[:, self.kernels :]
+
     def dense_weight(self) -> Tensor:
-        """(out, in, K, K): the weight of the plain convolution equal to this one, differentiable."""
-        size, centre = self.kernel_size, self.kernel_size // 2
-        weight = self.spatial.new_zeros(self.out_channels * self.in_channels, size * size)
-        weight = weight.index_copy(0, self.own_index, self.spatial.reshape(-1, size * size))
-        middle = F.pad(
-            self.pointwise.reshape(-1, 1), (centre * size + centre, centre * size + centre)
-        )
-        weight = weight.index_copy(0, self.other_index, middle)
-        return weight.view(self.out_channels, self.in_channels, size, size)
+        """(out, in, K, K): the weight of the plain convolution equal to this one, differentiable.
+
+        Its memory is laid out for channels_last.
+        """
+        out, p, size = self.out_channels, self.p, self.kernel_size
+        zeros = self.weight.new_zeros(out // p, p, size * size * self.in_channels)
+        place = self.dense_place.expand(out // p, -1, -1)
+        rows = zeros.scatter_(2, place, self.weight.view(out // p, p, -1))
+        return rows.view(out, size, size, self.in_channels).permute(0, 3, 1, 2)
+
+    def grouped_weights(self) -> tuple[Tensor, Tensor]:
+        """The weights of the grouped and of the 1x1 convolution, on channels ordered by residue:
+        0, p, 2p, ..., 1, p + 1, ... The 1x1 convolution's same-residue blocks are zero."""
+        out, p, size = self.out_channels, self.p, self.kernel_size
+        rows = self.weight.view(out // p, p, -1).transpose(0, 1)
+        grouped = rows[..., : self.kernels].reshape(out, -1, size, size)
+        zeros = self.weight.new_zeros(p, out // p, self.in_channels)
+        place = self.shuffled_place[:, None].expand(-1, out // p, -1)
+        pointwise = zeros.scatter_(2, place, rows[..., self.kernels :])
+        return grouped, pointwise.view(out, self.in_channels, 1, 1)
+
+    def chosen_execution(self, x: Tensor) -> Execution:
+        """How this layer runs on `x`."""
+        return self.execution or het_execution(self.shape, x.device.type, x.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.dense_weight(), self.bias, self.stride, self.padding)
+        if self.chosen_execution(x) == "dense":
+            channels_last = x.is_contiguous(memory_format=torch.channels_last)
+            (weight,) = self._laid_out("dense" if channels_last else "dense, contiguous")
+            return F.conv2d(x, weight, self.bias, self.stride, self.padding)
+        x = F.channel_shuffle(x, self.in_channels // self.p)
+        bias = None if self.bias is None else self.bias.view(-1, self.p).t().flatten()
+        grouped, pointwise = self._laid_out("grouped")
+        y = grouped_convolution(x, grouped, pointwise, bias, self.stride, self.padding)
+        return F.channel_shuffle(y, self.p)
+
+    def _laid_out(self, layout: str) -> tuple[Tensor, ...]:
+        """The weights in a layout; in evaluation on a CPU, those of the last call if still right.
+
+        Right means that `weight` equals the copy that was laid out: reading it twice costs less
+        than laying it out, and no change escapes, not even one through `weight.data`, which leaves
+        the version counter alone. On a GPU the comparison would wait for the device.
+        """
+        weight = self.weight
+        if (
+            self.training
+            or torch.is_grad_enabled()
+            or weight.device.type != "cpu"
+            or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+            or torch.compiler.is_compiling()
+        ):
+            self._kept = None
+            return self._lay_out(layout)
+        key = (layout, weight.dtype, weight.shape)
+        if self._kept is None or self._kept[0] != key or not torch.equal(self._kept[1], weight):
+            self._kept = key, weight.detach().clone(), self._lay_out(layout)
+        return self._kept[2]
+
+    def _lay_out(self, layout: str) -> tuple[Tensor, ...]:
+        if layout == "grouped":
+            return self.grouped_weights()
+        dense = self.dense_weight()
+        return (dense if layout == "dense" else dense.contiguous(),)
 
     def extra_repr(self) -> str:
         return (
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size},"
             f" stride={self.stride}, padding={self.padding}, p={self.p}"
         )
+
+
+def grouped_convolution(
+    x: Tensor, grouped: Tensor, pointwise: Tensor, bias: Tensor | None, stride: int, padding: int
+) -> Tensor:
+    """The KxK convolution with groups plus the 1x1 convolution at the centre of its windows."""
+    groups = x.shape[1] // grouped.shape[1]
+    y = F.conv2d(x, grouped, bias, stride, padding, 1, groups)
+    inset = padding - grouped.shape[2] // 2
+    if inset < 0:
+        x = F.pad(x, (inset,) * 4)
+    y += F.conv2d(x, pointwise, None, stride, max(inset, 0))
+    return y
+
+
+def _places(inputs: int, kernel: int, p: int) -> tuple[Tensor, Tensor]:
+    """Where the numbers of the filters 0..p-1, and so of n mod p, go: all of them in a dense
+    (K, K, in) row; those of the 1x1 kernels in a row of channels ordered by residue."""
+    own, centre = inputs // p, kernel * kernel // 2
+    filters, channels = torch.arange(p)[:, None], torch.arange(inputs)[None, :]
+    is_own = (channels - filters) % p == 0
+    same = channels.expand(p, -1)[is_own].view(p, own, 1)
+    other = channels.expand(p, -1)[~is_own].view(p, inputs - own)
+    window = torch.arange(kernel * kernel)
+    dense = torch.cat([(same + window * inputs).flatten(1), other + centre * inputs], dim=1)
+    shuffled = other % p * own + other // p
+    return dense, shuffled
 
 
 def _check(in_channels: int, out_channels: int, p: int) -> None:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from .architecture import Architecture
+from .execution import ExecutionTable
 from .plan import plan
 
 
@@ -28,10 +29,16 @@ class Network(nn.Module):
         return logits
 
 
-def build_network(architecture: Architecture) -> Network:
+def build_network(
+    architecture: Architecture, *, execution: ExecutionTable | None = None
+) -> Network:
     """The network of an architecture, freshly initialised from torch's global generator.
 
-    Its last stage may be an octave one: the head averages both frequencies into one vector. Raises
+    `execution` says how HetConv layers run where it has measured their shape; parameters and
+    outputs are the same, up to rounding, whatever it says. Its last stage may be an octave one: the head averages both frequencies into one vector. Raises
     InputError where a choice cannot be built on its stage's channels.
     """
-    return Network(architecture)
+    network = Network(architecture)
+    if execution is not None:
+        execution.apply(network)
+    return network

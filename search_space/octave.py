@@ -102,8 +102,7 @@ class OctConv2d(nn.Module):
             return self._convolve(x, "high_to_high", self.bias, stride=self.stride)
         high, low = (x, None) if isinstance(x, Tensor) else x
         if self.stride == 2:
-            high = _pool(high)
-        size = high.shape[-2:]
+            high = pooled(high) if self.high_in else high[:, :, ::2, ::2]
         bias_high = None if self.bias is None else self.bias[: self.high_out]
         bias_low = None if self.bias is None else self.bias[self.high_out :]
 
@@ -116,9 +115,8 @@ class OctConv2d(nn.Module):
                 low, "low_to_high", None if out_high is not None else bias_high
             )
             if self.stride == 1:
-                # `size` rather than a factor of 2: an odd H has ceil(H/2) low rows.
-                from_low = F.interpolate(from_low, size=size, mode="nearest")
-            out_high = from_low if out_high is None else out_high + from_low
+                from_low = upsampled(from_low, high)
+            out_high = from_low if out_high is None else out_high.add_(from_low)
         if self.alpha_out == 0:
             assert out_high is not None
             return out_high
@@ -126,16 +124,17 @@ class OctConv2d(nn.Module):
         out_low = None
         if self.low_to_low is not None:
             assert low is not None
-            pooled = _pool(low) if self.stride == 2 else low
-            out_low = self._convolve(pooled, "low_to_low", bias_low)
+            read = pooled(low) if self.stride == 2 else low
+            out_low = self._convolve(read, "low_to_low", bias_low)
         if self.high_to_low is not None:
             from_high = self._convolve(
-                _pool(high), "high_to_low", None if out_low is not None else bias_low
+                pooled(high), "high_to_low", None if out_low is not None else bias_low
             )
-            out_low = from_high if out_low is None else out_low + from_high
+            # In place: a convolution's backward does not look at what it gave.
+            out_low = from_high if out_low is None else out_low.add_(from_high)
         assert out_low is not None
         if out_high is None:
-            out_high = high.new_zeros((high.shape[0], 0, *size))
+            out_high = high.new_zeros((high.shape[0], 0, *high.shape[-2:]))
         return out_high, out_low
 
     def _convolve(self, x: Tensor, path: str, bias: Tensor | None, stride: int = 1) -> Tensor:
@@ -149,11 +148,15 @@ class OctConv2d(nn.Module):
         )
 
 
-def _pool(x: Tensor) -> Tensor:
+def pooled(x: Tensor) -> Tensor:
     """2x2 average; the odd last row and column average what is there."""
-    if x.shape[1] == 0:
-        return x[:, :, ::2, ::2]
     return F.avg_pool2d(x, 2, ceil_mode=True)
+
+
+def upsampled(low: Tensor, high: Tensor) -> Tensor:
+    """Every pixel of `low` four times, cropped to the size of `high`: an odd H has ceil(H/2) low
+    rows, which a factor of 2 would make one too many."""
+    return F.interpolate(low, size=high.shape[-2:], mode="nearest")
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,15 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .frequency import FeatureMap, add, each_frequency
+from .frequency import FeatureMap, add_, each_frequency
 
 
 class ResidualBlock(nn.Module):
-    """relu(path(x) + shortcut(x)); no shortcut module means the identity."""
+    """relu(path(x) + shortcut(x)); no shortcut module means the identity.
+
+    The sum is written over what the path gives, so the path must end in a layer whose backward does
+    not look at its output, as a norm, a convolution or a product, and not in an in-place layer.
+    """
 
     def __init__(self, path: nn.Module, shortcut: nn.Module | None = None) -> None:
         super().__init__()
@@ -17,7 +21,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: FeatureMap) -> FeatureMap:
         y = x if self.shortcut is None else self.shortcut(x)
-        return each_frequency(F.relu_, add(self.path(x), y))
+        return each_frequency(F.relu_, add_(self.path(x), y))
 
 
 class PaddedShortcut(nn.Module):

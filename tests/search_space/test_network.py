@@ -63,7 +63,8 @@ def test_a_kernel_of_five_covers_five_pixels(name) -> None:
     settings = {**EXAMPLE[name].to_dict(), "kernel": 5}
     arch = Architecture("resnet-cifar", (1, 8, 8), 10, (Choice(**settings),) * 3)
     net = convnas.build_network(arch)
-    assert max(p.shape[-1] for p in net.parameters() if p.dim() == 4) == 5
+    sizes = [module.kernel_size for module in net.modules() if hasattr(module, "kernel_size")]
+    assert max(size if isinstance(size, int) else size[0] for size in sizes) == 5
     assert sum(p.numel() for p in net.parameters()) == convnas.cost(arch).params
     assert net.eval()(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
 

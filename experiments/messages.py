@@ -8,35 +8,38 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
+from collections.abc import Sequence
 from typing import Any
 
 Message = dict[str, Any]
 
 
 class Channel:
-    """One end of the conversation. `send` may be called from any thread, the rest from one."""
+    """One end of a conversation; open files can be handed over with a message."""
 
     def __init__(self, end: socket.socket) -> None:
         self._socket = end
         self._rest = b""
-        self._sending = threading.Lock()
+        self.files: list[int] = []
+        """Descriptors received and not yet taken, in the order of the messages they came with."""
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def send(self, kind: str, **content: Any) -> None:
+    def send(self, kind: str, *, files: Sequence[int] = (), **content: Any) -> None:
         """Raises OSError when the other end is gone."""
         line = json.dumps({"kind": kind, **content}).encode() + b"\n"
-        with self._sending:
-            self._socket.sendall(line)
+        if files:
+            line = line[socket.send_fds(self._socket, [line], files) :]
+        self._socket.sendall(line)
 
     def receive(self) -> list[Message] | None:
         """Wait for bytes and return the messages they complete; None when the other end is gone."""
         try:
-            chunk = self._socket.recv(65536)
+            chunk, files, _, _ = socket.recv_fds(self._socket, 65536, 16)
         except ConnectionError:
             return None
+        self.files += files
         if not chunk:
             return None
         *lines, self._rest = (self._rest + chunk).split(b"\n")

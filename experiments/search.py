@@ -21,8 +21,9 @@ from ..search_space import Architecture, FeasibleSet
 from ..strategies import Exhausted
 from . import records
 from .config import ExperimentConfig
+from .events import Event, Failed, Reported, Scored
 from .progress import Progress, Watch
-from .workers import Event, Failed, Pool, Reported, Scored
+from .workers import Pool
 
 Ending = Literal["done", "exhausted", "stopped"]
 

@@ -1,44 +1,34 @@
-"""A worker process: loads the data once, then scores the architectures it is sent.
+"""What a worker process does: load the data once, then score the architectures it is sent.
 
-Started by `workers.py` as `python -m convnas.experiments.worker FD`, FD being its end of a socket.
-It hears `setup`, then `evaluate` and, where pruning is on, a `verdict` after every report. It says
-`ready` or `unusable`, then `report`, and `scored` or `failed`. It never outlives its parent.
+It is forked by `nursery.py`, with torch imported. It hears `setup`, then `evaluate` and, where
+pruning is on, a `verdict` after every report. It says `ready` or `unusable`, then `report`, and
+`scored` or `failed`. It ends when the other end of its channel is gone.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
 import queue
-import signal
-import socket
-import sys
 import threading
 import traceback
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+import torch
+
+from ..evaluators import EvaluationError, Evaluator
+from ..search_space import Architecture
+from ..search_space.errors import InputError
+from .hooks import create_evaluator
 from .messages import Channel, Message
 
-if TYPE_CHECKING:
-    from ..evaluators import Evaluator
-
-_PR_SET_PDEATHSIG = 1
+Inbox = queue.SimpleQueue[Message]
 
 
-def main(fd: int) -> None:
-    _die_with_parent()
-    channel = Channel(socket.socket(fileno=fd))
-    inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(channel, inbox), daemon=True).start()
-
-    import torch
-
-    from ..search_space.errors import InputError
-    from .hooks import create_evaluator
-
+def work(channel: Channel) -> None:
+    """Serve until the process is ended from outside, or the setup cannot be used."""
     torch.set_num_threads(1)
+    inbox: Inbox = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(channel, inbox), daemon=True).start()
     setup = inbox.get()
     try:
         channels, height, width = setup["input"]
@@ -59,12 +49,7 @@ def main(fd: int) -> None:
         _evaluate(evaluator, inbox.get(), channel, inbox)
 
 
-def _evaluate(
-    evaluator: Evaluator, job: Message, channel: Channel, inbox: queue.SimpleQueue[Message]
-) -> None:
-    from ..evaluators import EvaluationError
-    from ..search_space import Architecture
-
+def _evaluate(evaluator: Evaluator, job: Message, channel: Channel, inbox: Inbox) -> None:
     def report(epoch: int, metrics: Mapping[str, float]) -> bool:
         channel.send("report", epoch=epoch, metrics=dict(metrics))
         return bool(job["verdicts"] and inbox.get()["stop"])
@@ -89,20 +74,9 @@ def _evaluate(
         )
 
 
-def _listen(channel: Channel, inbox: queue.SimpleQueue[Message]) -> None:
+def _listen(channel: Channel, inbox: Inbox) -> None:
     while (messages := channel.receive()) is not None:
         for message in messages:
             inbox.put(message)
     # The parent is gone, and whatever the main thread is computing is for nobody.
     os._exit(0)
-
-
-def _die_with_parent() -> None:
-    """The kernel kills this process when its parent dies, even while it holds the interpreter."""
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

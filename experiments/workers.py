@@ -1,20 +1,19 @@
 """Warm worker processes, supervised: what a worker says, and how it ended, come back as events.
 
 A worker that crashes, is killed or hangs past its time costs the one trial it held, with the reason
-in words, and is replaced. Leaving the pool's `with` block leaves no process behind.
+in words, and is replaced. Leaving the pool's `with` block leaves no process behind. The processes
+are forked by one of their own, `nursery.py`, which tells how each ended.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import selectors
-import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..search_space.errors import InputError
 from .errors import RunError
+from .events import Event, Failed, Reported, Scored, in_words
 from .messages import Channel, Message
+from .nursery_control import Nursery
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -32,40 +33,20 @@ _START_LIMIT = 300.0
 """Seconds a worker may take to import, load its data and say ready."""
 
 
-@dataclass(frozen=True)
-class Reported:
-    """Epoch `epoch` of `trial` is over. The worker waits for `Pool.verdict` if verdicts are on."""
-
-    trial: int
-    epoch: int
-    metrics: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Scored:
-    trial: int
-    score: float
-    metrics: Mapping[str, float]
-    curve: tuple[float, ...]
-    pruned: bool
-
-
-@dataclass(frozen=True)
-class Failed:
-    trial: int
-    reason: str
-
-
-Event = Reported | Scored | Failed
-
-
 @dataclass(eq=False)
 class _Worker:
-    process: subprocess.Popen[bytes]
+    number: int
     channel: Channel
+    pid: int | None = None
     since: float = field(default_factory=time.monotonic)
     trial: int | None = None
     ready: bool = False
+    late: bool = False
+    """Whether it was told to end because it took too long."""
+
+    @property
+    def waited_for(self) -> bool:
+        return not self.ready or self.trial is not None
 
 
 class Pool:
@@ -79,18 +60,15 @@ class Pool:
         self, count: int, setup: Mapping[str, Any], *, log: Path, timeout: float | None = None
     ) -> None:
         self._count, self._setup, self._log, self._timeout = count, dict(setup), log, timeout
-        self._workers: list[_Worker] = []
+        self._workers: dict[int, _Worker] = {}
+        self._numbers = itertools.count()
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
 
     def __enter__(self) -> Self:
-        with ExitStack() as undo:
-            undo.push(self.__exit__)
-            for _ in range(self._count):
-                self._start()
-            undo.pop_all()
+        self._open_nursery()
         return self
 
     def __exit__(
@@ -99,41 +77,36 @@ class Pool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for worker in list(self._workers):
-            self._end(worker, kill=True)
+        self._close_nursery()
         self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
 
     @property
     def pids(self) -> list[int]:
-        return [worker.process.pid for worker in self._workers]
+        return [worker.pid for worker in self._workers.values() if worker.pid is not None]
 
     @property
     def idle(self) -> int:
         """Workers that could take an evaluation now."""
-        return sum(worker.ready and worker.trial is None for worker in self._workers)
-
-    @property
-    def busy(self) -> int:
-        return sum(worker.trial is not None for worker in self._workers)
+        return sum(not worker.waited_for for worker in self._workers.values())
 
     def submit(
         self, trial: int, architecture: Mapping[str, Any], *, seed: int, verdicts: bool
     ) -> None:
-        """Hand `architecture` to an idle worker; what becomes of it comes back from `wait`."""
-        worker = next(w for w in self._workers if w.ready and w.trial is None)
+        """Hand `architecture` to an idle worker; what becomes of it comes back from `wait`.
+
+        With `verdicts` the worker waits for `verdict` after each of its reports.
+        """
+        worker = next(w for w in self._workers.values() if not w.waited_for)
         worker.trial, worker.since = trial, time.monotonic()
         with suppress(OSError):  # a worker that just died is noticed, with its reason, in `wait`
             worker.channel.send(
-                "evaluate",
-                architecture=dict(architecture),
-                seed=seed,
-                verdicts=verdicts,
+                "evaluate", architecture=dict(architecture), seed=seed, verdicts=verdicts
             )
 
     def verdict(self, trial: int, *, stop: bool) -> None:
-        for worker in self._workers:
+        for worker in self._workers.values():
             if worker.trial == trial:
                 with suppress(OSError):
                     worker.channel.send("verdict", stop=stop)
@@ -149,18 +122,26 @@ class Pool:
         Raises InputError when a worker cannot use its setup, RunError when workers do not start.
         """
         events: list[Event] = []
-        for key, _ in self._selector.select(self._until_deadline(seconds)):
-            worker = key.data
-            if worker is None:
-                os.read(self._wake_read, 4096)
-                continue
-            messages = worker.channel.receive()
-            if messages is None:
-                events += self._replace(worker, self._death(worker))
+        # Workers' words before the nursery's: what a worker said before it ended still counts.
+        ready = sorted(self._selector.select(self._until_deadline(seconds)), key=_workers_first)
+        for key, _ in ready:
+            if isinstance(key.data, _Worker):
+                if key.data.number in self._workers:
+                    events += self._listen(key.data)
+            elif key.fileobj is self._nursery:
+                events += self._hear_nursery()
             else:
-                events += [event for m in messages for event in self._heard(worker, m)]
-        events += self._overdue()
+                os.read(self._wake_read, 4096)
+        self._stop_the_late()
         return events
+
+    def _listen(self, worker: _Worker) -> list[Event]:
+        messages = worker.channel.receive()
+        if messages is None:
+            # It is ending; the nursery will say how.
+            self._selector.unregister(worker.channel)
+            return []
+        return [event for message in messages for event in self._heard(worker, message)]
 
     def _heard(self, worker: _Worker, message: Message) -> list[Event]:
         kind = message.pop("kind")
@@ -176,87 +157,103 @@ class Pool:
         if kind == "failed":
             if message["unexpected"] and self._setup["device"] != "cpu":
                 # After such an error a GPU context may be unusable.
-                self._end(worker, kill=True)
-                self._start()
+                self._replace(worker)
             return [Failed(trial, message["reason"])]
         return [Scored(trial, **{**message, "curve": tuple(message["curve"])})]
 
+    def _hear_nursery(self) -> list[Event]:
+        messages = self._nursery.receive()
+        if messages is None:
+            return self._replace_nursery()
+        events: list[Event] = []
+        for message in messages:
+            worker = self._workers.get(message["worker"])
+            if worker is None:
+                continue  # it was replaced, and has now ended
+            if message["kind"] == "started":
+                worker.pid = message["pid"]
+            else:
+                events += self._ended(worker, message["code"])
+        return events
+
+    def _ended(self, worker: _Worker, code: int) -> list[Event]:
+        events: list[Event] = []
+        while worker.channel in self._selector.get_map():
+            events += self._listen(worker)
+        reason = self._too_late(worker) if worker.late else in_words(code)
+        if not worker.ready:
+            raise RunError(f"workers do not start: {reason}; see {self._log}")
+        if worker.trial is not None:
+            events.append(Failed(worker.trial, reason))
+        self._replace(worker)
+        return events
+
     def _until_deadline(self, seconds: float) -> float:
-        limits = [
-            w.since + self._limit(w) for w in self._workers if not w.ready or w.trial is not None
-        ]
+        limits = [w.since + self._limit(w) for w in self._workers.values() if w.waited_for]
         return max(0.0, min([seconds, *(limit - time.monotonic() for limit in limits)]))
 
     def _limit(self, worker: _Worker) -> float:
+        if worker.late:
+            return float("inf")
         if not worker.ready:
             return _START_LIMIT
         return float("inf") if self._timeout is None else self._timeout
 
-    def _overdue(self) -> list[Event]:
+    def _stop_the_late(self) -> None:
         now = time.monotonic()
-        late = [
-            worker
-            for worker in self._workers
-            if (not worker.ready or worker.trial is not None)
-            and now - worker.since >= self._limit(worker)
-        ]
-        events: list[Event] = []
-        for worker in late:
-            what = f"trial_timeout, {self._timeout:g} s" if worker.ready else f"{_START_LIMIT:g} s"
-            events += self._replace(worker, f"took longer than {what}, and was stopped")
-        return events
+        for worker in self._workers.values():
+            if worker.waited_for and now - worker.since >= self._limit(worker):
+                worker.late = True
+                self._nursery.kill(worker.number)
 
-    def _replace(self, worker: _Worker, reason: str) -> list[Event]:
-        was_ready, trial = worker.ready, worker.trial
-        self._end(worker, kill=True)
-        if not was_ready:
-            raise RunError(f"workers do not start: {reason}; see {self._log}")
+    def _too_late(self, worker: _Worker) -> str:
+        limit = f"trial_timeout, {self._timeout:g} s" if worker.ready else f"{_START_LIMIT:g} s"
+        return f"took longer than {limit}, and was stopped"
+
+    def _replace(self, worker: _Worker) -> None:
+        self._forget(worker)
+        self._nursery.kill(worker.number)
         self._start()
-        return [] if trial is None else [Failed(trial, reason)]
 
-    def _death(self, worker: _Worker) -> str:
-        self._end(worker, kill=False)
-        code = worker.process.returncode
-        if code == -signal.SIGKILL:
-            return "worker was killed by signal 9 (out of memory?)"
-        if code < 0:
-            return f"worker was killed by signal {-code} ({signal.Signals(-code).name})"
-        return f"worker ended with exit status {code}"
+    def _forget(self, worker: _Worker) -> None:
+        del self._workers[worker.number]
+        if worker.channel in self._selector.get_map():
+            self._selector.unregister(worker.channel)
+        worker.channel.close()
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        # Ctrl-C reaches the whole group; the parent decides what it means, so workers inherit it
-        # blocked. Blocked here, it is delivered to the parent just after, never lost.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            with theirs, self._log.open("ab") as log:
-                process = subprocess.Popen(
-                    [sys.executable, "-m", f"{__package__}.worker", str(theirs.fileno())],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=[theirs.fileno()],
-                    env={**os.environ, **one_thread},
-                )
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        worker = _Worker(process, Channel(ours))
-        self._workers.append(worker)
-        self._selector.register(ours, selectors.EVENT_READ, worker)
+        worker = _Worker(next(self._numbers), Channel(ours))
+        self._workers[worker.number] = worker
+        self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+        with theirs:
+            self._nursery.start(worker.number, theirs.fileno())
         with suppress(OSError):
             worker.channel.send("setup", **self._setup)
 
-    def _end(self, worker: _Worker, *, kill: bool) -> None:
-        if worker not in self._workers:
-            return
-        self._workers.remove(worker)
-        self._selector.unregister(worker.channel)
-        if kill:
-            worker.process.kill()
-        try:
-            worker.process.wait(timeout=10)  # it closed its socket, so it is on its way out
-        except subprocess.TimeoutExpired:
-            worker.process.kill()
-            worker.process.wait()
-        worker.channel.close()
+    def _open_nursery(self) -> None:
+        self._nursery = Nursery(self._log)
+        self._selector.register(self._nursery, selectors.EVENT_READ)
+        for _ in range(self._count):
+            self._start()
+
+    def _close_nursery(self) -> int:
+        """End it and all its workers; its exit code."""
+        for worker in list(self._workers.values()):
+            self._forget(worker)
+        if self._nursery not in self._selector.get_map():
+            return 0  # it was closed, and its successor could not be started
+        self._selector.unregister(self._nursery)
+        return self._nursery.close()
+
+    def _replace_nursery(self) -> list[Event]:
+        workers = list(self._workers.values())
+        reason = in_words(self._close_nursery())
+        if not any(worker.ready for worker in workers):
+            raise RunError(f"workers do not start: {reason}; see {self._log}")
+        self._open_nursery()
+        return [Failed(w.trial, reason) for w in workers if w.trial is not None]
+
+
+def _workers_first(ready: tuple[selectors.SelectorKey, int]) -> bool:
+    return not isinstance(ready[0].data, _Worker)

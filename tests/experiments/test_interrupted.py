@@ -108,6 +108,33 @@ def test_a_worker_killed_from_outside_costs_its_trial_and_is_replaced(
     assert json.loads(capsys.readouterr().out)["workers"] == []
 
 
+def test_where_workers_are_forked_from_may_be_killed_too(
+    slow: Config,
+    tmp_path: Path,
+    write: Callable[..., str],
+    start: Start,
+    trials_of: Trials,
+    until: Until,
+) -> None:
+    run, record = tmp_path / "run", tmp_path / "record.txt"
+    process = start("launch", write(slow), "-o", str(run), "--workers", "2", "--trials", "8")
+    until(lambda: len(started(record)) >= 4)
+    worker = int(started(record)[-1].split()[0])
+    status = Path(f"/proc/{worker}/status").read_text()
+    (source,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid"))
+    assert source != process.pid
+    os.kill(source, signal.SIGKILL)
+    assert process.wait() == 0
+    trials = trials_of(run)
+    assert len(trials) == 8
+    failed = [t for t in trials if t.state == TrialState.FAIL]
+    assert 1 <= len(failed) <= 2
+    assert {t.user_attrs["reason"] for t in failed} == {
+        "worker was killed by signal 9 (out of memory?)"
+    }
+    assert all(gone(int(line.split()[0])) for line in started(record))
+
+
 def test_a_second_launch_is_refused_and_the_first_goes_on(
     slow: Config,
     tmp_path: Path,

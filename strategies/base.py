@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..search_space.chain import Indices
 from ..search_space.feasible import FeasibleSet
+from .snapshot import Snapshot
 
 PROPOSAL_KEY = "convnas:point"
 """Trial system attribute: the options proposed for it, before its parameters are suggested."""
@@ -46,7 +47,7 @@ class Strategy(BaseSampler, abc.ABC):
     `Exhausted` and the trial that asked is told FAIL.
     """
 
-    tries: ClassVar[int] = 24
+    tries: ClassVar[int] = 12
     """How many wishes of the algorithm are heard before an exact choice is made for it."""
 
     def __init__(self, feasible: FeasibleSet[Any], *, seed: int = 0) -> None:
@@ -78,7 +79,8 @@ class Strategy(BaseSampler, abc.ABC):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        return self.feasible.chain.params(self._proposal(study, trial))
+        latest = study._storage.get_trial(trial._trial_id)
+        return self.feasible.chain.params(self._proposal(study, latest))
 
     def sample_independent(
         self,
@@ -94,11 +96,11 @@ class Strategy(BaseSampler, abc.ABC):
 
     def _proposal(self, study: Study, trial: FrozenTrial) -> Indices:
         """The point reserved for `trial`, chosen now where there is none yet."""
+        held = self._held_by(trial)
+        if held is not None:
+            return held
         storage, trial_id = study._storage, trial._trial_id
         with _LOCK:
-            held = self._held_by(storage.get_trial(trial_id))
-            if held is not None:
-                return held
             rng = np.random.default_rng((self.seed, trial.number))
             for round_ in range(_CLAIM_ROUNDS):
                 point = self._choose(study, trial, rng)
@@ -107,19 +109,24 @@ class Strategy(BaseSampler, abc.ABC):
                     break
                 # Another process may have claimed the same point between our reading and our
                 # writing. Whoever sees a rival after writing gives way, so never both keep it.
-                if point is not None and point not in self._tried(study, trial):
+                trials = storage.get_all_trials(study._study_id, deepcopy=False)
+                if point is not None and point not in self._tried(trials, trial):
                     return point
                 time.sleep(rng.uniform(0, _PAUSE))
         storage.set_trial_state_values(trial_id, TrialState.FAIL)
         raise Exhausted("every point within the budget has been tried")
 
     def _choose(self, study: Study, trial: FrozenTrial, rng: np.random.Generator) -> Indices | None:
-        tried = self._tried(study, trial)
+        view, snapshot = Snapshot.of(study)
+        # From the storage: a pruner with brackets shows its sampler only a part of the study.
+        tried = self._tried(snapshot.get_all_trials(study._study_id, deepcopy=False), trial)
         first: Indices | None = None
-        for wish in islice(self.wishes(study, trial, rng), self.tries):
+        for wish in islice(self.wishes(view, trial, rng), self.tries):
             if wish not in tried and self._is_feasible(wish):
+                snapshot.flush()
                 return wish
             first = first or wish
+        snapshot.flush()
         near = [] if first is None else [p for p in self._around(first) if p not in tried]
         if near:
             return near[int(rng.integers(len(near)))]
@@ -134,9 +141,7 @@ class Strategy(BaseSampler, abc.ABC):
     def _is_feasible(self, point: Indices) -> bool:
         return bool(self.feasible.feasible(np.array([point]))[0])
 
-    def _tried(self, study: Study, but: FrozenTrial) -> set[Indices]:
-        # From the storage: a pruner with brackets shows its sampler only a part of the study.
-        trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+    def _tried(self, trials: Iterable[FrozenTrial], but: FrozenTrial) -> set[Indices]:
         held = (self._held_by(trial) for trial in trials if trial.number != but.number)
         return {point for point in held if point is not None}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import multiprocessing
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from sqlalchemy import event
 
 from convnas import strategies
 from convnas.search_space.feasible import FeasibleSet
@@ -57,7 +59,20 @@ def in_memory(tmp_path: Path) -> BaseStorage:
 
 
 def sqlite(tmp_path: Path) -> BaseStorage:
-    return RDBStorage(f"sqlite:///{tmp_path}/study.db")
+    return open_database(tmp_path / "study.db")
+
+
+def open_database(path: Path) -> RDBStorage:
+    """An SQLite file that waits for its turn, not for the disk."""
+
+    def configure(connection: Any, _: object) -> None:
+        connection.execute("PRAGMA synchronous=OFF")
+
+    url = f"sqlite:///{path}"
+    storage = RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 120}})
+    event.listen(storage.engine, "connect", configure)
+    storage.engine.dispose()
+    return storage
 
 
 def journal(tmp_path: Path) -> BaseStorage:
@@ -223,27 +238,23 @@ def test_two_objectives(name: str) -> None:
     assert len(set(points_of(study, feasible))) == 15
 
 
-def _worker(root: str, n: int) -> None:
+def _until_exhausted(path: str) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    feasible = small_set()
-    for name in strategies.names():
-        run(open_study(name, feasible, RDBStorage(f"sqlite:///{root}/{name}.db")), feasible, n)
+    feasible = small_set(2)
+    study = open_study("random", feasible, open_database(Path(path)))
+    with contextlib.suppress(strategies.Exhausted):
+        run(study, feasible, 1000)
 
 
-def test_four_processes_on_one_database_repeat_nothing(tmp_path: Path) -> None:
-    feasible = small_set()
-    url = f"sqlite:///{tmp_path}/{{}}.db"
-    studies = [
-        open_study(name, feasible, RDBStorage(url.format(name))) for name in strategies.names()
-    ]
+def test_four_processes_on_one_database_share_the_points_without_repeats(tmp_path: Path) -> None:
+    # The claim is the wrapper's, the same for every strategy.
+    feasible, path = small_set(2), tmp_path / "study.db"
+    study = open_study("random", feasible, open_database(path))
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_worker, args=(str(tmp_path), 6)) for _ in range(4)]
+    workers = [context.Process(target=_until_exhausted, args=(str(path),)) for _ in range(4)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
     assert [worker.exitcode for worker in workers] == [0] * 4
-    for study in studies:
-        points = points_of(study, feasible)
-        assert len(points) == len(set(points)) == 24
-        assert set(points) <= brute_force()
+    assert sorted(points_of(study, feasible)) == sorted(brute_force(2))

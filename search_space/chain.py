@@ -32,7 +32,8 @@ class Position:
         (n_options, n_factors), lists which combinations exist, as label indices.
     cost: (n_costs, n_states_before, n_options), added when the option is chosen after that state.
     allowed: (n_states_before, n_options), False where an option cannot follow that state.
-    state: (n_options,), the state that the option hands to the next position.
+    state: (n_states_before, n_options), the state that the option hands to the next position;
+        given as (n_options,) where it does not depend on the state before.
     """
 
     name: str
@@ -53,7 +54,9 @@ class Position:
             raise ValueError(f"{self.name}: options must be (n_options >= 1, n_factors)")
         if self.cost.shape[1:] != shape or self.allowed.shape != shape:
             raise ValueError(f"{self.name}: cost and allowed must be (..., n_states, n_options)")
-        if self.state.shape != (self.n_options,) or self.state.min() < 0:
+        if self.state.shape == (self.n_options,):
+            object.__setattr__(self, "state", np.tile(self.state, (self.n_states_before, 1)))
+        if self.state.shape != shape or self.state.min() < 0:
             raise ValueError(f"{self.name}: state must hold one state from 0 up for each option")
 
     @property
@@ -63,6 +66,11 @@ class Position:
     @property
     def n_states_before(self) -> int:
         return int(self.cost.shape[1])
+
+    @cached_property
+    def forgets(self) -> bool:
+        """Whether what is handed on depends on the option alone."""
+        return bool((self.state == self.state[0]).all())
 
     @cached_property
     def labels(self) -> tuple[dict[str, Label], ...]:
@@ -130,7 +138,7 @@ class Chain:
         for i, position in enumerate(self.positions):
             arriving, ways = ways, [0] * self.n_states(i + 1)
             for before, option in np.argwhere(position.allowed).tolist():
-                ways[position.state[option]] += arriving[before]
+                ways[position.state[before, option]] += arriving[before]
         return sum(ways)
 
     @cached_property
@@ -144,7 +152,7 @@ class Chain:
         total = np.zeros((len(self.costs), len(indices)), dtype=np.int64)
         for position, chosen in zip(self.positions, indices.T, strict=True):
             total += position.cost[:, state, chosen]
-            state = position.state[chosen]
+            state = position.state[state, chosen]
         return (total + self.final[:, state]).T
 
     def allows(self, indices: Ints) -> Bools:
@@ -153,7 +161,7 @@ class Chain:
         good = np.ones(len(indices), dtype=np.bool_)
         for position, chosen in zip(self.positions, indices.T, strict=True):
             good &= position.allowed[state, chosen]
-            state = position.state[chosen]
+            state = position.state[state, chosen]
         return good
 
     def changed_once(self, indices: Sequence[int]) -> Ints:

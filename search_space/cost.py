@@ -12,13 +12,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from .architecture import Architecture, StageChoice
+from .architecture import Architecture, Choice, StageChoice
 from .backbones import get_backbone
 from .conventions import extra_flops, extras_of
 from .errors import InputError
 from .layers import LayerCost, NotBuildable, Signal
 from .memory import backward_bytes
-from .plan import Plan, check_stage_count, plan, plan_head, plan_stage, plan_stem
+from .plan import (
+    Plan,
+    check_stage_count,
+    plan,
+    plan_head,
+    plan_stage,
+    plan_stage_block,
+    plan_stem,
+)
 
 
 class PartCost(NamedTuple):
@@ -108,6 +116,15 @@ def stage_cost(
     NotBuildable."""
     part, signal = _stage(backbone, index, source, choice)
     return LayerCost(*part[:3]), signal
+
+
+@lru_cache(maxsize=65536)
+def block_cost(
+    backbone: str, index: int, first: bool, source: Signal, choice: Choice
+) -> tuple[LayerCost, Signal]:
+    """As `stage_cost`, of one block alone, the stage's first or a later one."""
+    block = plan_stage_block(get_backbone(backbone), index, first, source, choice)
+    return block.cost(), block.out
 
 
 @lru_cache(maxsize=4096)

@@ -118,7 +118,7 @@ class Drawing:
                     before[state, ..., option] = ways[state]
                     if place := joined.get((state, option)):
                         start, end = place
-                        ways[state][start] += following[position.state[option]][end]
+                        ways[state][start] += following[position.state[state, option]][end]
             total: Ints | None = None
             shift = 0
             fan_out = chain.shape[i - 1] if i else 1
@@ -133,9 +133,10 @@ class Drawing:
             node = (position.state - np.arange(n_states)[:, None]) * cells + flat
             costs = position.cost[self._rows]
             if i == len(chain) - 1:
-                costs = costs + chain.final[self._rows][:, None, position.state]
-            handed = np.broadcast_to(position.state, position.allowed.shape)
-            nodes, states, *added = (_padded(table, log2) for table in (node, handed, *costs))
+                costs = costs + chain.final[self._rows][:, position.state]
+            nodes, states, *added = (
+                _padded(table, log2) for table in (node, position.state, *costs)
+            )
             steps.append(_Step(log2, before.reshape(-1), nodes, states, tuple(added), shift, total))
         return steps[::-1], int(following.reshape(-1)[0])
 

@@ -62,10 +62,10 @@ class ToGo:
         """The best point; of equals the one whose options come first."""
         state, chosen = 0, []
         for i, position in enumerate(self.chain.positions):
-            following = self.least[i + 1][position.state]
+            following = self.least[i + 1][position.state[state]]
             through = self.sign * position.cost[self.cost, state] + following
             through = np.where(position.allowed[state] & (following < FAR), through, FAR)
             option = int(np.argmin(through))
             chosen.append(option)
-            state = int(position.state[option])
+            state = int(position.state[state, option])
         return tuple(chosen)

@@ -91,7 +91,7 @@ class FloorGrid:
             arriving = ways
             ways = [np.zeros(self.bins) for _ in range(self.chain.n_states(i + 1))]
             for state, option, start, end in self.steps(i):
-                ways[position.state[option]][end] += arriving[state][start]
+                ways[position.state[state, option]][end] += arriving[state][start]
             additions += position.allowed.size
         total = np.sum(ways, axis=0)
         # Every term is positive, so the relative error is at most that of each addition in turn.

@@ -108,7 +108,7 @@ class Halves:
         position = self.chain.positions[i]
         for before, option in np.argwhere(position.allowed).tolist():
             cost = int(position.cost[self.row, before, option])
-            yield before, option, int(position.state[option]), cost
+            yield before, option, int(position.state[before, option]), cost
 
     def joined(self) -> Iterator[tuple[int, Sums, Sums]]:
         """For every state at the cut: the state, the left sums and the right sums."""

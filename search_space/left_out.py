@@ -28,21 +28,21 @@ class LeftOut:
     def keep(self, place: str, choice: Choice) -> None:
         self._kept.update(_numbers(place, choice))
 
-    def drop(self, place: str, stage: int, choice: Choice, reason: NotBuildable) -> None:
-        """`place` is the list's key in the config: "stage", or "stages[2]"."""
+    def drop(self, place: str, where: str, choice: Choice, reason: NotBuildable) -> None:
+        """`place` is the list's key in the config: "stage", or "stages[2]"; `where` the slot."""
         if isinstance(reason, Misplaced):
             self.note(f"{choice.conv} is left out: {reason}")
             return
-        self.note(f"stage {stage}: {choice} is left out: {reason}")
+        self.note(f"{where}: {choice} is left out: {reason}")
         for number in _numbers(place, choice):
             self._reason.setdefault(number, reason)
 
     def check(self) -> None:
-        """Raises InputError for the first number that was kept nowhere."""
-        for number, reason in self._reason.items():
-            if number not in self._kept:
-                place, name, value = number
-                raise InputError(f"{place}.{name}", value, str(reason))
+        """Raises InputError for a number that was kept nowhere: one its reason speaks of, if any."""
+        lost = [item for item in self._reason.items() if item[0] not in self._kept]
+        lost.sort(key=lambda item: item[0][1] not in str(item[1]).split())
+        for (place, name, value), reason in lost:
+            raise InputError(f"{place}.{name}", value, str(reason))
 
 
 def _numbers(place: str, choice: Choice) -> list[_Number]:

@@ -88,12 +88,12 @@ def _search(
         before = state[whence]
         left = left[whence] - (option != given[i])
         cost = cost[:, whence] + position.cost[:, before, option]
-        state = position.state[option]
+        state = position.state[before, option]
         good = position.allowed[before, option] & (left >= 0)
         for bound in bounds:
             good[good] = bound.meets(i + 1, state[good], left[good], cost[bound.row][good])
         own += int(position.cost[0, own_state, given[i]])
-        own_state = int(position.state[given[i]])
+        own_state = int(position.state[own_state, given[i]])
         chosen = np.flatnonzero(good)
         if len(chosen) > _MOST_BEGINNINGS:
             off = np.abs(cost[0, chosen] - own)

@@ -48,7 +48,7 @@ def in_order(
             if sibling <= far:
                 heapq.heappush(heap, (sibling, (*begun[:-1], option), state, rank + 1))
         while not hopeless(begun) and len(begun) < len(chain):
-            state = states[len(begun) - 1][begun[-1]]
+            state = states[len(begun) - 1][state][begun[-1]]
             here = ranked[len(begun)][state]
             if len(here) > 1 and above + here[1][0] <= far:
                 heapq.heappush(heap, (above + here[1][0], (*begun, here[1][1]), state, 1))
@@ -96,7 +96,7 @@ class _Hopeless:
             state = cost = 0
             for i, option in enumerate(begun):
                 cost += costs[i][state][option]
-                state = self._next[i][option]
+                state = self._next[i][state][option]
             if cost + least[len(begun)][state] > most:
                 return True
         return False

@@ -68,25 +68,31 @@ def plan_stage(
     backbone: Backbone, index: int, source: Signal, choice: StageChoice
 ) -> tuple[Block, ...]:
     """The blocks of stage `index` (from 0) after `source`. Raises NotBuildable."""
-    stage = backbone.stages[index]
     if isinstance(choice, Choice):
-        choices: tuple[Choice, ...] = (choice,) * (choice.depth or stage.depth)
+        choices: tuple[Choice, ...] = (choice,) * (choice.depth or backbone.stages[index].depth)
     else:
         choices = choice
     blocks: list[Block] = []
     for number, block_choice in enumerate(choices):
-        first = number == 0
-        width = block_choice.width
-        place = Place(
-            backbone, scaled(stage.planes, width or 1.0), stage.stride if first else 1, first
-        )
-        if backbone.first_vanilla and index == 0 and first:
-            block_choice = Choice("vanilla", width=width)
-        blocks.append(plan_block(place, block_choice, source))
+        blocks.append(plan_stage_block(backbone, index, number == 0, source, block_choice))
         source = blocks[-1].out
-    if backbone.max_pool:
-        blocks.append(Block((MaxPool(source),)))
-    return tuple(blocks)
+    return (*blocks, *stage_end(backbone, source))
+
+
+def plan_stage_block(
+    backbone: Backbone, index: int, first: bool, source: Signal, choice: Choice
+) -> Block:
+    """A block of stage `index` (from 0), its first or a later one. Raises NotBuildable."""
+    stage = backbone.stages[index]
+    planes = scaled(stage.planes, choice.width or 1.0)
+    if backbone.first_vanilla and index == 0 and first:
+        choice = Choice("vanilla", width=choice.width)
+    return plan_block(Place(backbone, planes, stage.stride if first else 1, first), choice, source)
+
+
+def stage_end(backbone: Backbone, source: Signal) -> tuple[Block, ...]:
+    """What stands after a stage's blocks."""
+    return (Block((MaxPool(source),)),) if backbone.max_pool else ()
 
 
 def scaled(planes: int, width: float) -> int:

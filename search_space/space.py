@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .architecture import Architecture, Choice, check_classes, check_input
 from .backbones import Backbone, get_backbone
 from .budget import Budget
-from .chain import Chain, Position
-from .cost import cost, head_cost, stage_cost, stem_cost
-from .errors import InputError, unknown_key
+from .cost import cost, head_cost, stem_cost
+from .errors import InputError, unknown_key, unknown_name
 from .feasible import FeasibleSet
 from .files import read_yaml
-from .layers import LayerCost, NotBuildable, Signal
 from .left_out import LeftOut
 from .plan import check_stage_count
-from .stage_options import FACTORS, StageOptions
+from .slots import BlockSlot, Option, Slot, assembled, slots_of, taken_apart
+from .stage_options import StageOptions
+from .tabulate import tabulated
 
-COSTS = ("flops", "params", "activations")
-_KEYS = ("backbone", "input", "classes", "stage", "stages", "not")
+GRANULARITIES = ("stage", "block")
+_KEYS = ("backbone", "input", "classes", "granularity", "stage", "stages", "not")
 
 
 class SearchSpace:
     """Every architecture that a backbone and the lists of its stages allow.
+
+    `granularity` "stage": all blocks of a stage are alike; "block": each chooses for itself (the
+    width stays the stage's), and `depth` says how many there may be.
 
     A choice that cannot be built on its stage's channels is left out and named in `notes`; a number
     that can be built nowhere it was listed is wrong input. Raises InputError.
@@ -40,6 +42,7 @@ class SearchSpace:
         classes: int,
         stages: Sequence[StageOptions],
         *,
+        granularity: str = "stage",
         exclude: Sequence[Mapping[str, Any]] = (),
         shared: bool = False,
     ) -> None:
@@ -47,9 +50,22 @@ class SearchSpace:
         self.input, self.classes = check_input(input), check_classes(classes)
         self.stages, self.exclude, self.shared = tuple(stages), tuple(exclude), shared
         check_stage_count(self.backbone, len(self.stages), "stages")
-        self.choices: list[list[Choice]] = []
+        if granularity not in GRANULARITIES:
+            raise unknown_name("granularity", granularity, GRANULARITIES)
+        self.granularity = granularity
         left_out = LeftOut()
-        self.chain = self._chain(left_out)
+        for note in (note for options in self.stages for note in options.unused()):
+            left_out.note(note)
+        self._slots = slots_of(self.backbone, self.stages, granularity)
+        self.chain, self._kept = tabulated(
+            self._slots,
+            stem_cost(self.backbone.name, self.input),
+            lambda signal: head_cost(self.backbone.name, signal, self.classes),
+            excluded=self._excluded,
+            place_of=self._place,
+            left_out=left_out,
+        )
+        left_out.check()
         self.notes = left_out.notes
 
     @classmethod
@@ -93,6 +109,7 @@ class SearchSpace:
             mapping["input"],
             mapping["classes"],
             stages,
+            granularity=mapping.get("granularity", "stage"),
             exclude=_exclusions(mapping.get("not", ()), len(backbone.stages)),
             shared="stage" in mapping,
         )
@@ -104,6 +121,7 @@ class SearchSpace:
             "backbone": self.backbone.name,
             "input": list(self.input),
             "classes": self.classes,
+            **({"granularity": self.granularity} if self.granularity != "stage" else {}),
             **({"stage": stages[0]} if self.shared else {"stages": stages}),
             **({"not": [dict(rule) for rule in self.exclude]} if self.exclude else {}),
         }
@@ -124,7 +142,8 @@ class SearchSpace:
         )
 
     def _decode(self, indices: tuple[int, ...]) -> Architecture:
-        stages = tuple(self.choices[i][option] for i, option in enumerate(indices))
+        chosen = [kept[option] for kept, option in zip(self._kept, indices, strict=True)]
+        stages = assembled(self._slots, chosen)
         return Architecture(self.backbone.name, self.input, self.classes, stages)
 
     def _encode(self, architecture: Architecture) -> tuple[int, ...]:
@@ -132,97 +151,27 @@ class SearchSpace:
         its = (architecture.backbone, architecture.input, architecture.classes)
         if (*its, len(architecture.stages)) != mine:
             raise ValueError(f"{architecture} is of another backbone or input")
+        chosen = taken_apart(self._slots, architecture.stages)
         try:
-            return tuple(
-                index[choice]  # type: ignore[index]
-                for index, choice in zip(self._option_of, architecture.stages, strict=True)
-            )
+            return tuple(i[option] for i, option in zip(self._option_of, chosen, strict=True))
         except KeyError as e:
             raise ValueError(f"{e.args[0]} is not a choice of this space") from e
 
     @cached_property
-    def _option_of(self) -> list[dict[Choice, int]]:
-        return [{choice: i for i, choice in enumerate(choices)} for choices in self.choices]
+    def _option_of(self) -> list[dict[Option, int]]:
+        return [{option: i for i, option in enumerate(kept)} for kept in self._kept]
 
-    def _chain(self, left_out: LeftOut) -> Chain:
-        stem, signal = stem_cost(self.backbone.name, self.input)
-        arriving, positions = [signal], []
-        for number, options in enumerate(self.stages, 1):
-            for note in options.unused():
-                left_out.note(note)
-            position, arriving = self._position(number, options, arriving, left_out)
-            positions.append(position)
-        left_out.check()
-        first = positions[0]
-        first.cost[...] += np.array(stem)[:, None, None]
-        final = [head_cost(self.backbone.name, signal, self.classes) for signal in arriving]
-        return Chain(tuple(positions), np.array(final, dtype=np.int64).T, COSTS)
+    def _place(self, slot: Slot) -> str:
+        """The config's key of the lists that a slot chooses from."""
+        return "stage" if self.shared else f"stages[{slot.stage}]"
 
-    def _position(
-        self, number: int, options: StageOptions, arriving: list[Signal], left_out: LeftOut
-    ) -> tuple[Position, list[Signal]]:
-        place = "stage" if self.shared else f"stages[{number}]"
-        kept: list[Choice] = []
-        columns: list[list[LayerCost | None]] = []
-        leaving: list[Signal] = []
-        for choice in options.choices():
-            if any(_matches(rule, number, choice) for rule in self.exclude):
-                continue
-            results = [self._after(signal, number, choice) for signal in arriving]
-            built = [result for result in results if not isinstance(result, NotBuildable)]
-            if built:
-                left_out.keep(place, choice)
-                kept.append(choice)
-                columns.append([None if isinstance(r, NotBuildable) else r[0] for r in results])
-                leaving.append(built[0][1])
-            elif isinstance(results[0], NotBuildable):
-                left_out.drop(place, number, choice, results[0])
-        if not kept:
-            left_out.check()
-            why = "; ".join([f"nothing is left to choose in stage {number}", *left_out.notes])
-            raise InputError(f"{place}.conv", list(options.conv), why)
-        self.choices.append(kept)
-        return _position(number, options, kept, columns, leaving), list(dict.fromkeys(leaving))
-
-    def _after(
-        self, signal: Signal, number: int, choice: Choice
-    ) -> tuple[LayerCost, Signal] | NotBuildable:
-        """The cost of a choice after a signal, or why it cannot be built there."""
-        try:
-            return stage_cost(self.backbone.name, number - 1, signal, choice)
-        except NotBuildable as e:
-            return e
-
-
-def _position(
-    number: int,
-    options: StageOptions,
-    kept: list[Choice],
-    columns: list[list[LayerCost | None]],
-    leaving: list[Signal],
-) -> Position:
-    name = f"stage{number}"
-    factors: dict[str, tuple[Any, ...]] = {name: tuple(dict.fromkeys(c.text for c in kept))}
-    for factor in FACTORS:
-        if len(getattr(options, factor)) > 1:
-            factors[f"{name}.{factor}"] = getattr(options, factor)
-    rows = []
-    for choice in kept:
-        row = [factors[name].index(choice.text)]
-        for parameter, labels in list(factors.items())[1:]:
-            row.append(labels.index(getattr(choice, parameter.partition(".")[2])))
-        rows.append(row)
-    states = list(dict.fromkeys(leaving))
-    missing = LayerCost()
-    table = [[paid or missing for paid in column] for column in columns]
-    return Position(
-        name=name,
-        factors=factors,
-        options=np.array(rows, dtype=np.int64),
-        cost=np.array(table, dtype=np.int64).transpose(2, 1, 0).copy(),
-        allowed=np.array([[paid is not None for paid in column] for column in columns]).T,
-        state=np.array([states.index(signal) for signal in leaving], dtype=np.int64),
-    )
+    def _excluded(self, slot: Slot, option: Option) -> bool:
+        if option is None:
+            return False
+        facts = {"stage": slot.stage, **option.to_dict()}
+        if isinstance(slot, BlockSlot):
+            facts["block"] = slot.number + 1
+        return any(_matches(rule, facts) for rule in self.exclude)
 
 
 def describe(architecture: Architecture) -> dict[str, Any]:
@@ -247,7 +196,7 @@ def _read(path: str | Path) -> Mapping[str, Any]:
 def _exclusions(rules: Any, stages: int) -> list[Mapping[str, Any]]:
     if not isinstance(rules, list | tuple):
         raise InputError("not", rules, "it must be a list like [{stage: 3, conv: octave}]")
-    known = ("stage", "conv", "alpha", "p", "scales", "base_width", *FACTORS)
+    known = ("stage", "block", *(field.name for field in fields(StageOptions)))
     for i, rule in enumerate(rules, 1):
         if not isinstance(rule, Mapping) or not rule:
             raise InputError(
@@ -261,8 +210,7 @@ def _exclusions(rules: Any, stages: int) -> list[Mapping[str, Any]]:
     return list(rules)
 
 
-def _matches(rule: Mapping[str, Any], number: int, choice: Choice) -> bool:
-    facts = {"stage": number, **choice.to_dict()}
+def _matches(rule: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
     return all(
         facts.get(name) in (value if isinstance(value, list | tuple) else [value])
         for name, value in rule.items()

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .chain import Bools, Chain, Indices, Ints
+from .chain import Bools, Chain, Indices, Ints, Position
 from .limits import Limits
 
 _CHUNK = 4096
@@ -105,14 +105,21 @@ class Enumerated(WrittenOut):
         """(product of the options,) one cost of every combination, allowed or not."""
         chain = self.chain
         total = np.zeros(1, dtype=np.int64)
-        state = np.zeros(1, dtype=np.int64)
-        for i, position in enumerate(chain.positions):
+        for i, (position, state) in enumerate(self._states()):
             added = position.cost[row][state]
             if i == len(chain) - 1:
-                added = added + chain.final[row][position.state]
+                added = added + chain.final[row][position.state[state]]
             total = (total.reshape(-1, len(state), 1) + added).reshape(-1)
-            state = position.state
         return total
+
+    def _states(self) -> Iterator[tuple[Position, Ints]]:
+        """Each position, and the states that arrive there: of all combinations so far, or the
+        shortest run of them that repeats."""
+        state = np.zeros(1, dtype=np.int64)
+        for position in self.chain.positions:
+            yield position, state
+            handed = position.state[0] if position.forgets else position.state[state]
+            state = handed.reshape(-1)
 
     @cached_property
     def feasible(self) -> Bools:
@@ -129,10 +136,9 @@ class Enumerated(WrittenOut):
     def _allowed(self) -> Bools:
         if all(position.allowed.all() for position in self.chain.positions):
             return np.ones(int(np.prod(self.chain.shape)), dtype=np.bool_)
-        good, state = np.ones(1, dtype=np.bool_), np.zeros(1, dtype=np.int64)
-        for position in self.chain.positions:
+        good = np.ones(1, dtype=np.bool_)
+        for position, state in self._states():
             good = (good.reshape(-1, len(state), 1) & position.allowed[state]).reshape(-1)
-            state = position.state
         return good
 
     @cached_property

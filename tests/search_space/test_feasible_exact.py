@@ -39,7 +39,7 @@ def brute_force(chain: Chain) -> dict[Point, list[int]]:
         for position, option in zip(chain.positions, point, strict=True):
             good = good and bool(position.allowed[state, option])
             costs = [c + int(position.cost[k, state, option]) for k, c in enumerate(costs)]
-            state = int(position.state[option])
+            state = int(position.state[state, option])
         if good:
             found[point] = [c + int(chain.final[k, state]) for k, c in enumerate(costs)]
     return found
@@ -61,6 +61,7 @@ def make_chain(
 ) -> Chain:
     """Random costs (some equal, some negative), couplings and a few forbidden neighbours."""
     positions, arriving = [], 1
+    remembers = rng.random() < 0.5  # an option may hand on what it received
     for i, n in enumerate(shape):
         positions.append(
             Position(
@@ -70,7 +71,7 @@ def make_chain(
                 cost=rng.integers(-2, 7, size=(n_costs, arriving, n)) * scale
                 + rng.integers(0, 3, size=(n_costs, arriving, n)),
                 allowed=rng.random((arriving, n)) < 0.85,
-                state=rng.integers(0, n_states, size=n),
+                state=rng.integers(0, n_states, size=(arriving, n) if remembers else n),
             )
         )
         arriving = n_states

@@ -47,7 +47,10 @@ def distribution(chain: Chain, row: int = 0) -> Counter[int]:
     for position in chain.positions:
         arriving, ways = ways, Counter()
         for before, option in np.argwhere(position.allowed).tolist():
-            added, after = int(position.cost[row, before, option]), int(position.state[option])
+            added, after = (
+                int(position.cost[row, before, option]),
+                int(position.state[before, option]),
+            )
             for (state, cost), n in arriving.items():
                 if state == before:
                     ways[after, cost + added] += n
@@ -108,11 +111,11 @@ def test_twenty_million_points_with_hardly_any_equal_costs() -> None:
     heads = np.array(list(itertools.product(*(range(n) for n in chain.shape[:5]))))
     heads = heads[prefixes.feasible(heads)]
     costs = prefixes.costs(heads)[:, 0]
-    states = chain.positions[4].state[heads[:, 4]]
+    states = chain.positions[4].state[0, heads[:, 4]]
     for state in range(3):
         ascending = np.sort(costs[states == state])
         for a, b in itertools.product(range(11), range(11)):
-            middle = int(tail[0].state[a])
+            middle = int(tail[0].state[0, a])
             if tail[0].allowed[state, a] and tail[1].allowed[middle, b]:
                 left = limit - int(tail[0].cost[0, state, a]) - int(tail[1].cost[0, middle, b])
                 expected += int(np.searchsorted(ascending, left, "right"))

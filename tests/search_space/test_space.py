@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from typing import Any
 
@@ -60,7 +61,7 @@ def test_alpha_and_width_that_arrive_from_the_stage_before_are_costed_exactly() 
 
 def test_choices_that_fit_one_stage_only_are_left_out_elsewhere_with_a_note() -> None:
     narrow = space({"p": [2, 64]})
-    assert "stage 1: hetconv(p=64, depth=1) is left out" in " ".join(narrow.notes)
+    assert "stage1: hetconv(p=64, depth=1) is left out" in " ".join(narrow.notes)
     labels = narrow.within(None).distributions
     assert "hetconv(p=64)" not in labels["stage1"]
     assert "hetconv(p=64)" in labels["stage3"]
@@ -135,7 +136,7 @@ def test_yaml_and_json_round_trip(tmp_path) -> None:
         ({}, {"colour": 1}, "space.colour: this key is not allowed"),
         ({}, {"not": [{"stage": 4}]}, "space.not[1].stage: 4 is not allowed"),
         ({}, {"not": [{"satge": 1}]}, "did you mean 'stage'?"),
-        ({}, {"not": [{"stage": 1}]}, "nothing is left to choose in stage 1"),
+        ({}, {"not": [{"stage": 1}]}, "nothing is left to choose for stage1"),
         ({}, {"stages": []}, "give either stage or stages"),
     ],
 )
@@ -160,3 +161,109 @@ def test_a_budget_nothing_meets_names_the_cheapest_architecture_and_its_flops() 
         space().within(Budget(flops="10K"))
     assert str(convnas.cost(arch).flops) in str(caught.value)
     assert str(arch) in str(caught.value)
+
+
+BLOCKS = {"conv": ["vanilla", "octave"], "alpha": [0.5], "depth": [1, 2, 3]}
+
+
+def by_blocks(stage: dict[str, Any], **changes: Any) -> SearchSpace:
+    mapping = {key: DEMO[key] for key in ("backbone", "input", "classes")}
+    return SearchSpace.from_config({**mapping, "granularity": "block", "stage": stage, **changes})
+
+
+def test_every_block_chooses_for_itself() -> None:
+    """2 operators a block, 1 to 3 blocks: 2 + 4 + 8 stages, in each of 3."""
+    assert by_blocks(BLOCKS).size == (2 + 4 + 8) ** 3
+
+
+def test_blocks_are_costed_exactly_and_each_point_is_one_architecture() -> None:
+    feasible = by_blocks(BLOCKS).within(Budget(flops="1.5M"))
+    points = list(feasible)
+    assert len(set(points)) == len(points) == feasible.count
+    rng = np.random.default_rng(0)
+    for i in rng.choice(len(points), 150, replace=False):
+        indices = feasible.indices(points[i])
+        assert feasible.point(indices) == points[i]
+        cost = convnas.cost(points[i])
+        assert cost.flops <= 1_500_000
+        assert feasible.costs(np.array([indices]))[0].tolist() == [
+            cost.flops,
+            cost.params,
+            cost.activations,
+        ]
+
+
+def test_blocks_inside_a_budget_equal_the_enumeration_of_all() -> None:
+    space = by_blocks({"conv": ["vanilla", "hetconv"], "p": [4], "depth": [1, 3]})
+    stage = [
+        blocks
+        for n in (1, 3)
+        for blocks in itertools.product(
+            [convnas.Choice("vanilla"), convnas.Choice("hetconv", p=4)], repeat=n
+        )
+    ]
+    every = [
+        convnas.Architecture("resnet-cifar", (1, 8, 8), 10, stages)
+        for stages in itertools.product(stage, repeat=3)
+    ]
+    inside = {arch for arch in every if convnas.cost(arch).flops <= 2_000_000}
+    assert set(space.within(Budget(flops="2M"))) == inside
+    assert 0 < len(inside) < len(every) == space.size
+
+
+def test_the_width_of_a_stage_is_that_of_all_its_blocks() -> None:
+    feasible = by_blocks({"conv": ["vanilla"], "width": [0.5, 1], "depth": [2]}).within(None)
+    assert feasible.count == 2**3
+    for arch in feasible:
+        assert all(len({block.width for block in stage}) == 1 for stage in arch.stages)
+        assert feasible.params(arch)["stage1.block1.width"] == arch.stages[0][0].width
+        indices = np.array([feasible.indices(arch)])
+        assert feasible.costs(indices)[0, 0] == convnas.cost(arch).flops
+
+
+def test_an_absent_block_is_a_dash_in_the_parameters() -> None:
+    feasible = by_blocks(BLOCKS).within(None)
+    arch = feasible.cheapest()
+    params = feasible.params(arch)
+    assert [params[f"stage1.block{i}"] for i in (2, 3)] == ["-", "-"]
+    assert feasible.from_params(params) == arch
+
+
+def test_vgg_halves_its_map_where_a_stage_ends_early() -> None:
+    stage = {"conv": ["vanilla", "octave"], "alpha": [0.5], "depth": [1, 2]}
+    mapping = {"backbone": "vgg16-cifar", "input": [3, 32, 32], "classes": 10}
+    blocks = SearchSpace.from_config({**mapping, "granularity": "block", "stage": stage})
+    # The very first convolution is vanilla: 1 + 2 choices in stage 1, 2 + 4 in the others.
+    assert blocks.size == (1 + 2) * (2 + 4) ** 4
+    feasible = blocks.within(None)
+    indices = feasible.sample_indices(np.random.default_rng(0), 60)
+    for row, costs in zip(indices, feasible.costs(indices), strict=True):
+        assert costs[0] == convnas.cost(feasible.point(row)).flops
+
+
+def test_a_rule_excludes_a_block() -> None:
+    rule = [{"stage": 1, "block": 2, "conv": "octave"}]
+    ruled = by_blocks(BLOCKS, **{"not": rule})
+    assert ruled.size == (2 + 2 + 4) * (2 + 4 + 8) ** 2
+    assert SearchSpace.from_config(ruled.to_dict()).size == ruled.size
+
+
+def test_a_deep_network_by_blocks_is_counted_exactly() -> None:
+    """ResNet-50, each of 16 blocks for itself: 4 operators' 8 choices, by an independent count."""
+    stage = {"conv": ["vanilla", "octave", "hetconv"], "alpha": [0.25, 0.5], "p": [2, 4]}
+    space = SearchSpace.from_config(
+        {
+            "backbone": "resnet50",
+            "input": [3, 224, 224],
+            "classes": 1000,
+            "granularity": "block",
+            "stage": stage,
+        }
+    )
+    assert space.size == 5**16
+    feasible = space.within(Budget(flops="3G"))
+    low, high = feasible.count_bounds
+    assert 0 < low <= high < space.size
+    rng = np.random.default_rng(0)
+    for arch in feasible.sample(rng, 20):
+        assert convnas.cost(arch).flops <= 3_000_000_000

@@ -157,16 +157,10 @@ def _lay_out_het(layer: HetConv2d, overwrites: bool) -> nn.Module:
     execution = layer.execution or het_execution(layer.shape, weight.device.type, weight.dtype)
     if execution == "dense":
         return _conv2d(layer.dense_weight(), layer.bias, layer.stride, layer.padding)
-    bias = layer.bias
-    order = residue_order(layer.out_channels, layer.p).to(weight.device)
+    bias, order = layer.bias, residue_order(layer.out_channels, layer.p).to(weight.device)
     grouped, pointwise = layer.grouped_weights()
-    return GroupedHetConv2d(
-        grouped,
-        pointwise,
-        None if bias is None else bias[order],
-        stride=layer.stride,
-        padding=layer.padding,
-    )
+    bias = None if bias is None else bias[order]  # type: ignore[assignment]
+    return GroupedHetConv2d(grouped, pointwise, bias, layer.shape, layer.padding)
 
 
 def _lay_out_octave(layer: OctConv2d, overwrites: bool) -> nn.Module:
@@ -224,12 +218,12 @@ def _drop_shuffles(row: nn.Sequential, shared: set[int]) -> None:
         if shared & {id(one), id(other)}:
             continue
         if isinstance(one, GroupedHetConv2d) and isinstance(other, GroupedHetConv2d):
-            one.shuffles_output = other.shuffles_input = one.p != other.p
+            one.shuffles_output = other.shuffles_input = one.shape.p != other.shape.p
         elif isinstance(other, GroupedHetConv2d) and _plain(one):
-            _reorder(one, 0, other.p)
+            _reorder(one, 0, other.shape.p)
             other.shuffles_input = False
         elif isinstance(one, GroupedHetConv2d) and _plain(other):
-            _reorder(other, 1, one.p)
+            _reorder(other, 1, one.shape.p)
             one.shuffles_output = False
 
 

@@ -115,7 +115,7 @@ class HetConv2d(nn.Module):
         x = F.channel_shuffle(x, self.in_channels // self.p)
         bias = None if self.bias is None else self.bias.view(-1, self.p).t().flatten()
         grouped, pointwise = self._laid_out("grouped")
-        y = grouped_convolution(x, grouped, pointwise, bias, self.stride, self.padding)
+        y = grouped_convolution(x, grouped, pointwise, bias, self.shape, self.padding)
         return F.channel_shuffle(y, self.p)
 
     def _laid_out(self, layout: str) -> tuple[Tensor, ...]:
@@ -154,16 +154,19 @@ class HetConv2d(nn.Module):
 
 
 def grouped_convolution(
-    x: Tensor, grouped: Tensor, pointwise: Tensor, bias: Tensor | None, stride: int, padding: int
+    x: Tensor,
+    grouped: Tensor,
+    pointwise: Tensor,
+    bias: Tensor | None,
+    shape: HetShape,
+    padding: int,
 ) -> Tensor:
-    """The KxK convolution with groups plus the 1x1 convolution at the centre of its windows."""
-    groups = x.shape[1] // grouped.shape[1]
-    y = F.conv2d(x, grouped, bias, stride, padding, 1, groups)
-    inset = padding - grouped.shape[2] // 2
-    if inset < 0:
-        x = F.pad(x, (inset,) * 4)
-    y += F.conv2d(x, pointwise, None, stride, max(inset, 0))
-    return y
+    """The KxK convolution with p groups plus the 1x1 convolution at the centre of its windows."""
+    y = F.conv2d(x, grouped, bias, shape.stride, padding, 1, shape.p)
+    around = padding - shape.kernel // 2
+    if around < 0:
+        x = F.pad(x, (around,) * 4)
+    return y.add_(F.conv2d(x, pointwise, None, shape.stride, max(around, 0)))
 
 
 def _places(inputs: int, kernel: int, p: int) -> tuple[Tensor, Tensor]:

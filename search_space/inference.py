@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .execution import HetShape
 from .frequency import FeatureMap
 from .hetconv import grouped_convolution
 from .octave import pooled, upsampled
@@ -33,25 +34,22 @@ class GroupedHetConv2d(nn.Module):
         grouped: Tensor,
         pointwise: Tensor,
         bias: Tensor | None,
-        *,
-        stride: int,
+        shape: HetShape,
         padding: int,
     ) -> None:
         super().__init__()
         self.grouped, self.pointwise = parameter(grouped), parameter(pointwise)
         self.bias = parameter(bias)
-        self.in_channels, self.out_channels = pointwise.shape[1], pointwise.shape[0]
-        self.p = self.in_channels // grouped.shape[1]
-        self.stride, self.padding = stride, padding
+        self.shape, self.padding = shape, padding
         self.shuffles_input = self.shuffles_output = True
 
     def forward(self, x: Tensor) -> Tensor:
         if self.shuffles_input:
-            x = F.channel_shuffle(x, self.in_channels // self.p)
+            x = F.channel_shuffle(x, self.shape.in_channels // self.shape.p)
         y = grouped_convolution(
-            x, self.grouped, self.pointwise, self.bias, self.stride, self.padding
+            x, self.grouped, self.pointwise, self.bias, self.shape, self.padding
         )
-        return F.channel_shuffle(y, self.p) if self.shuffles_output else y
+        return F.channel_shuffle(y, self.shape.p) if self.shuffles_output else y
 
 
 class FoldedOctConv2d(nn.Module):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -53,6 +57,20 @@ def inputs(channels: int, alpha: float, height: int, width: int) -> tuple[Tensor
     return high, torch.randn(2, low, -(-height // 2), -(-width // 2), dtype=torch.float64)
 
 
+def pair_or_tensor(high: Tensor, low: Tensor, alpha: float) -> Tensor | tuple[Tensor, Tensor]:
+    return (high, low) if alpha else high
+
+
+def assert_same(got, expected, alpha_out: float) -> None:
+    parts = got if isinstance(got, tuple) else (got,)
+    assert len(parts) == (2 if alpha_out else 1)
+    for mine, theirs in zip(parts, expected, strict=False):
+        if isinstance(theirs, Tensor):
+            torch.testing.assert_close(mine, theirs)
+        else:
+            assert mine.numel() == 0
+
+
 @pytest.mark.parametrize("size", [(6, 6), (5, 7), (1, 1)])
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [1, 3, 5])
@@ -62,14 +80,69 @@ def test_equals_the_equations(naive_conv2d, alphas, kernel, stride, size) -> Non
     layer = OctConv2d(8, 16, kernel, stride, kernel // 2, alpha_in=alphas[0], alpha_out=alphas[1])
     layer = layer.double()
     high, low = inputs(8, alphas[0], *size)
-    x = (high, low) if alphas[0] else high
     expected = reference(layer, high, low if alphas[0] else None, naive_conv2d)
-    got = layer(x)
-    if alphas[1] == 0:
-        torch.testing.assert_close(got, expected[0])
+    assert_same(layer(pair_or_tensor(high, low, alphas[0])), expected, alphas[1])
+
+
+@st.composite
+def layers(draw: st.DrawFn) -> tuple[OctConv2d, Tensor, Tensor]:
+    torch.manual_seed(0)
+    eighths = st.sampled_from([0, 1, 2, 4, 7, 8])
+    alphas = draw(eighths) / 8, draw(eighths) / 8
+    kernel, stride = draw(st.sampled_from([1, 3])), draw(st.sampled_from([1, 2]))
+    layer = OctConv2d(8, 8, kernel, stride, kernel // 2, alpha_in=alphas[0], alpha_out=alphas[1])
+    size = [draw(st.integers(1, 7)) for _ in range(2)]
+    layout = draw(st.sampled_from([torch.contiguous_format, torch.channels_last]))
+    batch = draw(st.integers(1, 2))
+    high, low = (
+        x[:batch].contiguous(memory_format=layout).requires_grad_()
+        for x in inputs(8, alphas[0], *size)
+    )
+    return layer.double(), high, low
+
+
+@settings(max_examples=60, deadline=None)
+@given(layers())
+def test_outputs_and_gradients_over_shapes(naive_conv2d, drawn) -> None:
+    layer, high, low = drawn
+    strided = layer.plain and layer.stride == 2
+    if strided:  # alpha 0 on both sides is a strided convolution (the vanilla baseline)
+        expected: tuple[Tensor | float, ...] = (
+            naive_conv2d(high, layer.high_to_high, stride=2),
+            0.0,
+        )
     else:
-        torch.testing.assert_close(got[0], expected[0])
-        torch.testing.assert_close(got[1], expected[1])
+        expected = reference(layer, high, low if layer.alpha_in else None, naive_conv2d)
+    got = layer(pair_or_tensor(high, low, layer.alpha_in))
+    assert_same(got, expected, layer.alpha_out)
+    outs = [y for y in (got if isinstance(got, tuple) else (got,)) if y.requires_grad]
+    refs = [y for y in expected if isinstance(y, Tensor)]
+    wanted = [x for x in (high, low) if x.numel()] + list(layer.parameters())
+    upstream = [torch.randn_like(y) for y in outs]
+    torch.testing.assert_close(
+        torch.autograd.grad(outs, wanted, upstream), torch.autograd.grad(refs, wanted, upstream)
+    )
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_bfloat16_is_as_near_as_its_eight_bits_allow(layout) -> None:
+    torch.manual_seed(0)
+    layer = OctConv2d(32, 32, 3, padding=1, alpha_in=0.5, alpha_out=0.25)
+    x = tuple(part[:, :16].float() for part in inputs(32, 0.5, 9, 9))
+    expected = layer(x)
+    half = copy.deepcopy(layer).bfloat16()
+    got = half(tuple(part.bfloat16().contiguous(memory_format=layout) for part in x))
+    for mine, theirs in zip(got, expected, strict=True):
+        assert mine.dtype == torch.bfloat16
+        torch.testing.assert_close(mine.float(), theirs, atol=0.05, rtol=0.05)
+
+
+def test_channels_last_stays_channels_last() -> None:
+    layer = OctConv2d(16, 16, 3, padding=1, alpha_in=0.5, alpha_out=0.5)
+    x = tuple(
+        part.float().contiguous(memory_format=torch.channels_last) for part in inputs(16, 0.5, 6, 6)
+    )
+    assert all(y.is_contiguous(memory_format=torch.channels_last) for y in layer(x))
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -25,13 +29,15 @@ def blurred(x: Tensor, stride: int) -> Tensor:
     return (total / 9)[:, :, ::stride, ::stride]
 
 
-def hierarchy(layer: Res2NetConv2d, x: Tensor, conv, stride: int, groups: int) -> Tensor:
+def hierarchy(
+    layer: Res2NetConv2d, x: Tensor, conv, stride: int, groups: int, norm=normalise
+) -> Tensor:
     width = x.shape[1] // layer.scales
     split = [x[:, i * width : (i + 1) * width] for i in range(layer.scales)]
 
     def k(i: int, z: Tensor) -> Tensor:
         y = conv(z, layer.convs[i].weight, stride=stride, groups=groups)
-        return normalise(y, layer.norms[i]).clamp(min=0)
+        return norm(y, layer.norms[i]).clamp(min=0)
 
     if layer.scales == 1:
         return k(0, x)
@@ -64,8 +70,64 @@ def test_hierarchy_equals_equation_1(
     torch.manual_seed(0)
     layer = Res2NetConv2d(8, scales, 3, stride, groups, stage_block).double().eval()
     stir(layer)
-    x = torch.randn(2, 8, *size, dtype=torch.float64)
-    torch.testing.assert_close(layer(x), hierarchy(layer, x, naive_conv2d, stride, groups))
+    x = torch.randn(2, 8, *size, dtype=torch.float64, requires_grad=True)
+    got, expected = layer(x), hierarchy(layer, x, naive_conv2d, stride, groups)
+    torch.testing.assert_close(got, expected)
+    wanted = [x, *layer.parameters()]
+    upstream = torch.randn_like(got)
+    torch.testing.assert_close(
+        torch.autograd.grad(got, wanted, upstream),
+        torch.autograd.grad(expected, wanted, upstream),
+    )
+
+
+def in_training(x: Tensor, norm: torch.nn.BatchNorm2d) -> Tensor:
+    """The same scale and shift after this batch's own mean and (biased) variance."""
+    mean = x.mean((0, 2, 3), keepdim=True)
+    var = (x - mean).square().mean((0, 2, 3), keepdim=True)
+    scale, shift = norm.weight[:, None, None], norm.bias[:, None, None]
+    return (x - mean) / torch.sqrt(var + norm.eps) * scale + shift
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    scales=st.sampled_from([1, 2, 3, 4]),
+    width=st.integers(1, 3),
+    stage_block=st.booleans(),
+    stride=st.sampled_from([1, 2]),
+    size=st.tuples(st.integers(2, 7), st.integers(2, 7)),
+    layout=st.sampled_from([torch.contiguous_format, torch.channels_last]),
+)
+def test_training_equals_equation_1_with_gradients(
+    naive_conv2d, scales, width, stage_block, stride, size, layout
+) -> None:
+    torch.manual_seed(0)
+    stage_block |= stride > 1  # a stride stands in a stage's first block alone
+    layer = Res2NetConv2d(scales * width, scales, 3, stride, 1, stage_block).double()
+    stir(layer)
+    x = torch.randn(2, scales * width, *size, dtype=torch.float64)
+    x = x.contiguous(memory_format=layout).requires_grad_()
+    got = layer(x)
+    expected = hierarchy(layer, x, naive_conv2d, stride, 1, in_training)
+    torch.testing.assert_close(got, expected)
+    wanted = [x, *layer.parameters()]
+    upstream = torch.randn_like(got)
+    torch.testing.assert_close(
+        torch.autograd.grad(got, wanted, upstream),
+        torch.autograd.grad(expected, wanted, upstream),
+        atol=1e-6,
+        rtol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_bfloat16_is_as_near_as_its_eight_bits_allow(layout) -> None:
+    torch.manual_seed(0)
+    layer = Res2NetConv2d(32, 4).eval()
+    x = torch.randn(2, 32, 9, 9)
+    got = copy.deepcopy(layer).bfloat16()(x.bfloat16().contiguous(memory_format=layout))
+    assert got.dtype == torch.bfloat16
+    torch.testing.assert_close(got.float(), layer(x), atol=0.05, rtol=0.05)
 
 
 @pytest.mark.parametrize(("in_channels", "stride"), [(16, 1), (8, 1), (16, 2)])

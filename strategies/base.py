@@ -13,6 +13,7 @@ import time
 import zlib
 from collections.abc import Iterable
 from itertools import islice
+from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from ..search_space.chain import Indices
+from ..search_space.errors import InputError
 from ..search_space.feasible import FeasibleSet
 from .snapshot import Snapshot
 
@@ -35,6 +37,13 @@ _LOCK = threading.RLock()
 
 class Exhausted(RuntimeError):
     """Every point of the feasible set has been tried: the search is over."""
+
+
+def check_whole(name: str, value: Any, least: int) -> int:
+    """A setting that must be a whole number of at least `least`; InputError otherwise."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise InputError(name, value, f"it must be a whole number of at least {least}")
+    return int(value)
 
 
 class Strategy(BaseSampler, abc.ABC):
@@ -52,7 +61,7 @@ class Strategy(BaseSampler, abc.ABC):
 
     def __init__(self, feasible: FeasibleSet[Any], *, seed: int = 0) -> None:
         self.feasible = feasible
-        self.seed = seed
+        self.seed = check_whole("seed", seed, 0)
         self.space: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(labels) for name, labels in feasible.distributions.items()
         }

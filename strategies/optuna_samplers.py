@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..search_space.chain import Indices
 from ..search_space.feasible import FeasibleSet
-from .base import Strategy
+from .base import Strategy, check_whole
 
 
 class OptunaStrategy(Strategy, abc.ABC):
@@ -71,8 +71,8 @@ class TPEStrategy(OptunaStrategy):
         n_ei_candidates: int = 24,
     ) -> None:
         super().__init__(feasible, seed=seed)
-        self.n_startup_trials = n_startup_trials
-        self.n_ei_candidates = n_ei_candidates
+        self.n_startup_trials = check_whole("n_startup_trials", n_startup_trials, 1)
+        self.n_ei_candidates = check_whole("n_ei_candidates", n_ei_candidates, 1)
 
     def make(self, seed: int) -> BaseSampler:
         return TPESampler(

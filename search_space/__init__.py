@@ -13,6 +13,7 @@ from .network import build_network
 from .octave import OctConv2d
 from .res2net import Res2NetBottleneck
 from .space import SearchSpace
+from .tune import default_shapes, shapes_of, tune
 from .weights import load_network, save_network
 
 __all__ = [
@@ -30,10 +31,13 @@ __all__ = [
     "SearchSpace",
     "build_network",
     "cost",
+    "default_shapes",
     "fold_batch_norm",
     "format_quantity",
     "get_backbone",
     "load_network",
     "parse_quantity",
     "save_network",
+    "shapes_of",
+    "tune",
 ]

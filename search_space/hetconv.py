@@ -173,12 +173,12 @@ def _places(inputs: int, kernel: int, p: int) -> tuple[Tensor, Tensor]:
     """Where the numbers of the filters 0..p-1, and so of n mod p, go: all of them in a dense
     (K, K, in) row; those of the 1x1 kernels in a row of channels ordered by residue."""
     own, centre = inputs // p, kernel * kernel // 2
-    filters, channels = torch.arange(p)[:, None], torch.arange(inputs)[None, :]
-    is_own = (channels - filters) % p == 0
-    same = channels.expand(p, -1)[is_own].view(p, own, 1)
-    other = channels.expand(p, -1)[~is_own].view(p, inputs - own)
+    filters, turns = torch.arange(p)[:, None, None], torch.arange(own)[None, :, None] * p
+    residues = torch.arange(p - 1)
+    other = (turns + residues + (residues >= filters)).flatten(1)  # all but the filter's own
     window = torch.arange(kernel * kernel)
-    dense = torch.cat([(same + window * inputs).flatten(1), other + centre * inputs], dim=1)
+    same = (turns + filters + window * inputs).flatten(1)
+    dense = torch.cat([same, other + centre * inputs], dim=1)
     shuffled = other % p * own + other // p
     return dense, shuffled
 

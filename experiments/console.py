@@ -14,7 +14,7 @@ from rich.table import Table
 from ..search_space.budget import format_quantity
 from .progress import Progress
 from .results import Found
-from .search import stages_text
+from .telling import stages_text
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -13,6 +13,7 @@ import optuna
 from .. import strategies
 from ..evaluators import resolve_device
 from . import records
+from .asking import Asking
 from .config import (
     ExperimentConfig,
     Pruner,
@@ -28,6 +29,7 @@ from .resources import worker_count
 from .run_dir import Lock, RunDirectory
 from .search import Ending, Search
 from .signals import StopRequest
+from .telling import Telling
 from .workers import Pool
 
 
@@ -102,16 +104,16 @@ def launch(run: RunDirectory, config: ExperimentConfig, watch: Watch = unwatched
                 lock.note(pool.pids)
                 watch(progress)
 
-            search = Search(
+            telling = Telling(
                 config,
                 study,
                 storage,
-                feasible,
-                pool,
                 share=feasible.count / feasible.size,
                 log=run.log,
                 watch=watch_and_note,
             )
+            asking = Asking(study, feasible, refuse=telling.fail, log=run.log)
+            search = Search(config, asking, telling, pool)
             ending = search.run(lambda: stop.asked, run.write_best)
         run.log(f"end: {ending}")
         records.close(storage)

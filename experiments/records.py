@@ -131,6 +131,14 @@ def ranked(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     )
 
 
+def tell_kept(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Tell the study a running trial's end, from the score that was kept with it."""
+    if trial.user_attrs["pruned"]:
+        study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
+    else:
+        study.tell(trial.number, trial.user_attrs["score"], skip_if_finished=True)
+
+
 def metrics_of(trial: FrozenTrial) -> dict[str, float]:
     attrs: Mapping[str, Any] = trial.user_attrs
     return {k.removeprefix("metric."): v for k, v in attrs.items() if k.startswith("metric.")}

@@ -7,7 +7,7 @@ PYTEST_WORKERS ?= 2
 # One torch thread a process: two threads on a busy machine are many times slower.
 export OMP_NUM_THREADS = 1
 
-.PHONY: search test lint types tests format clean
+.PHONY: search test lint types tests format clean bench-operators
 search: $(VENV)/.installed
 	$(BIN)/convnas launch -o $(RUN_DIR)
 
@@ -39,6 +39,10 @@ $(VENV)/.installed: $(VENV)/bin/python setup.cfg pyproject.toml
 $(VENV)/.installed-test: $(VENV)/bin/python setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --editable '.[test]'
 	@touch $(VENV)/.installed $@
+
+# Best on a machine with nothing else to do: the load average is kept with the results.
+bench-operators: $(VENV)/.installed-test
+	$(BIN)/python -m convnas.benchmarks.operators
 
 clean:
 	rm -rf build *.egg-info .*_cache .hypothesis

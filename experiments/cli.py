@@ -184,6 +184,44 @@ def cost(architecture: str, convention: str, as_json: bool) -> None:
 
 
 @cli.command()
+@click.argument("architecture", metavar="[ARCH.yaml]", required=False)
+@click.option(
+    "-o", "--out", metavar="FILE", help="Where the table goes [default: standard output]."
+)
+@click.option("--batch", type=click.IntRange(min=1), default=32, metavar="N", help="Images a step.")
+@_DEVICE
+def tune(architecture: str | None, out: str | None, batch: int, device: str | None) -> None:
+    """Measure which execution of HetConv is faster on this machine, shape by shape.
+
+    The shapes are those of ARCH.yaml, or a grid of common ones. The table is YAML, for
+    `build_network(architecture, execution=ExecutionTable.from_dict(table["execution"]))`.
+    """
+    import torch
+    import yaml
+
+    from ..evaluators.device import resolve_device
+    from ..search_space import Architecture, default_shapes, shapes_of
+    from ..search_space import tune as measure
+    from ..search_space.files import atomic_write
+
+    torch.set_num_threads(1)
+    where = resolve_device(device or "auto")
+    shapes = shapes_of([Architecture.load(architecture)]) if architecture else default_shapes()
+    table = {"execution": measure(shapes, device=str(where), batch=batch).to_dict()}
+    text = yaml.safe_dump(table, sort_keys=False)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        atomic_write(Path(out), text)
+    except OSError as e:
+        from ..search_space.errors import InputError
+
+        raise InputError("out", out, f"it cannot be written: {e.strerror}") from e
+    click.echo(f"{len(table['execution']['hetconv'])} shapes measured: {out}", err=True)
+
+
+@cli.command()
 @_JSON
 def backbones(as_json: bool) -> None:
     """List the backbones: input, parameters and multiply-adds when vanilla, and operators."""

@@ -51,7 +51,7 @@ class ProxyTraining:
     def _train(self, arch: Architecture, seed: int, report: Report) -> History:
         with seeded(seed, self.device):
             return train_network(
-                build_network(arch),
+                build_network(arch, execution=self.settings.table(self.device)),
                 self.data.train,
                 self.data.validation,
                 self.settings,

@@ -65,7 +65,7 @@ def retrain(
     start = time.perf_counter()
     try:
         with seeded(seed, where):
-            net = build_network(arch)
+            net = build_network(arch, execution=settings.table(where))
             history = train_network(
                 net,
                 train.joined(validation) if settings.join else train,

@@ -1,7 +1,7 @@
 """Settings that check themselves, without a validation library.
 
 A kind of settings is a frozen dataclass whose fields are made by `integer`, `real`, `one_of`,
-`flag` and `text`; its constructor refuses what does not fit with an InputError naming the field.
+`flag`, `text` and `execution_table`; its constructor refuses what does not fit with an InputError naming the field.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
-from ..search_space import InputError
+from ..search_space import ExecutionTable, InputError
 from ..search_space.errors import unknown_key
 
 
@@ -94,6 +94,19 @@ def flag(default: bool) -> Any:
 
 def text(default: str, meaning: str) -> Any:
     return _field(default, lambda v: None if isinstance(v, str) and v else meaning)
+
+
+def execution_table() -> Any:
+    """What `convnas tune` writes under `execution:`, or null: HetConv's executions by the rule."""
+
+    def problem(value: object) -> str | None:
+        try:
+            _ = None if value is None else ExecutionTable.from_dict(value)
+        except InputError as error:
+            return f"a table as convnas tune writes it, or null ({error})"
+        return None
+
+    return _field(None, problem)
 
 
 def _field(default: object, problem: Callable[[object], str | None]) -> Any:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..search_space import ExecutionTable
 from .base import EvaluationError, Report, keep_going
 from .data import Split
-from .settings import Settings, flag, integer, one_of, real
+from .settings import Settings, execution_table, flag, integer, one_of, real
 
 PEAK_RATE = {"sgd": 0.1, "adamw": 0.01}
 WARM_UP = 0.25  # the share of all steps in which the rate rises to its peak
@@ -23,7 +26,8 @@ class TrainingSettings(Settings):
 
     `batch_size` is an upper limit: an epoch is cut into equal batches of at most that many
     examples. `learning_rate` is the peak of the one cycle; null takes PEAK_RATE's for the
-    optimizer. `bf16` matters on CUDA only.
+    optimizer. `bf16` matters on CUDA only. `execution`: what `convnas tune` measured, for networks
+    trained on the kind of device that it was measured on.
     """
 
     epochs: int = integer(5, at_least=1)
@@ -34,6 +38,12 @@ class TrainingSettings(Settings):
     label_smoothing: float = real(0.1, low=0, below=1)
     channels_last: bool = flag(True)
     bf16: bool = flag(True)
+    execution: Mapping[str, Any] | None = execution_table()
+
+    def table(self, device: torch.device) -> ExecutionTable | None:
+        """The executions measured for this kind of device; None: those of the rule."""
+        table = ExecutionTable.from_dict(self.execution) if self.execution is not None else None
+        return table if table is not None and table.device == device.type else None
 
 
 @dataclass(frozen=True)

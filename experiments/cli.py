@@ -193,8 +193,8 @@ def cost(architecture: str, convention: str, as_json: bool) -> None:
 def tune(architecture: str | None, out: str | None, batch: int, device: str | None) -> None:
     """Measure which execution of HetConv is faster on this machine, shape by shape.
 
-    The shapes are those of ARCH.yaml, or a grid of common ones. The table is YAML, for
-    `build_network(architecture, execution=ExecutionTable.from_dict(table["execution"]))`.
+    The shapes are those of ARCH.yaml, or a grid of common ones. The table is YAML: put it under
+    `evaluator:` (and `training:`) in a config, and every run of it trains with these executions.
     """
     import torch
     import yaml
@@ -207,7 +207,10 @@ def tune(architecture: str | None, out: str | None, batch: int, device: str | No
     torch.set_num_threads(1)
     where = resolve_device(device or "auto")
     shapes = shapes_of([Architecture.load(architecture)]) if architecture else default_shapes()
-    table = {"execution": measure(shapes, device=str(where), batch=batch).to_dict()}
+    # As the evaluators train: in bfloat16 on a GPU.
+    dtype = torch.float32 if where.type == "cpu" else torch.bfloat16
+    measured = measure(shapes, device=str(where), dtype=dtype, batch=batch)
+    table = {"execution": measured.to_dict()}
     text = yaml.safe_dump(table, sort_keys=False)
     if out is None:
         click.echo(text, nl=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import inspect
 import threading
 import time
 import zlib
@@ -30,6 +31,7 @@ from .snapshot import Snapshot
 PROPOSAL_KEY = "convnas:point"
 """Trial system attribute: the options proposed for it, before its parameters are suggested."""
 
+_GIVEN = ("feasible", "seed")
 _CLAIM_ROUNDS = 32
 _PAUSE = 0.05  # seconds
 _LOCK = threading.RLock()
@@ -65,6 +67,11 @@ class Strategy(BaseSampler, abc.ABC):
         self.space: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(labels) for name, labels in feasible.distributions.items()
         }
+
+    @classmethod
+    def settings_taken(cls) -> list[str]:
+        """The settings beside the feasible set and the seed."""
+        return [key for key in inspect.signature(cls).parameters if key not in _GIVEN]
 
     @abc.abstractmethod
     def wishes(
@@ -149,6 +156,10 @@ class Strategy(BaseSampler, abc.ABC):
 
     def _is_feasible(self, point: Indices) -> bool:
         return bool(self.feasible.feasible(np.array([point]))[0])
+
+    def tried(self, study: Study, but: FrozenTrial) -> set[Indices]:
+        """The points of all trials of the study but one."""
+        return self._tried(study._storage.get_all_trials(study._study_id, deepcopy=False), but)
 
     def _tried(self, trials: Iterable[FrozenTrial], but: FrozenTrial) -> set[Indices]:
         held = (self._held_by(trial) for trial in trials if trial.number != but.number)

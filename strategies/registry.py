@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from typing import Any
+
+from optuna.samplers import BaseSampler
 
 from ..search_space.errors import InputError, unknown_key, unknown_name
 from ..search_space.feasible import FeasibleSet
 from .base import Strategy
-from .baselines import RandomStrategy
+from .baselines import ExhaustiveStrategy, RandomStrategy
+from .evolution import EvolutionStrategy
+from .local_search import LocalSearchStrategy
 from .nni_tuners import (
     GONE,
     NNIEvolutionStrategy,
@@ -16,13 +21,29 @@ from .nni_tuners import (
     NNIRandomStrategy,
     NNITPEStrategy,
 )
-from .optuna_samplers import TPEStrategy
+from .optuna_named import (
+    GPStrategy,
+    NSGAIIIStrategy,
+    NSGAIIStrategy,
+    QMCStrategy,
+    TPEStrategy,
+)
+from .optuna_samplers import GivenStrategy
+from .predictor import PredictorStrategy
 
 _STRATEGIES: dict[str, type[Strategy]] = {
+    "evolution": EvolutionStrategy,
+    "exhaustive": ExhaustiveStrategy,
+    "gp": GPStrategy,
+    "local-search": LocalSearchStrategy,
     "nni-evolution": NNIEvolutionStrategy,
     "nni-grid": NNIGridStrategy,
     "nni-random": NNIRandomStrategy,
     "nni-tpe": NNITPEStrategy,
+    "nsga2": NSGAIIStrategy,
+    "nsga3": NSGAIIIStrategy,
+    "predictor": PredictorStrategy,
+    "qmc": QMCStrategy,
     "random": RandomStrategy,
     "tpe": TPEStrategy,
 }
@@ -35,24 +56,54 @@ def names() -> list[str]:
 
 def settings_of(name: str) -> list[str]:
     """The settings a strategy takes beside the seed; InputError for an unknown name."""
+    if "." in name:
+        own = inspect.signature(_sampler_class(name)).parameters
+        return ["encoding", *(key for key in own if key != "seed")]
     if name in GONE:
         raise InputError("strategy.name", name, GONE[name])
     if name not in _STRATEGIES:
         raise unknown_name("strategy.name", name, _STRATEGIES)
-    parameters = inspect.signature(_STRATEGIES[name]).parameters
-    return [key for key in parameters if key not in ("feasible", "seed")]
+    return _STRATEGIES[name].settings_taken()
 
 
-def create(name: str, feasible: FeasibleSet[Any], *, seed: int = 0, **settings: Any) -> Strategy:
+def create(
+    name: str | BaseSampler, feasible: FeasibleSet[Any], *, seed: int = 0, **settings: Any
+) -> Strategy:
     """An Optuna sampler that proposes points of `feasible`.
 
-    InputError for an unknown name, setting or value of a setting.
+    name: one of `names()`, the dotted name of any Optuna sampler's class (`settings` are then its
+    own), or a sampler. InputError for an unknown name, setting or value of a setting.
     """
+    if isinstance(name, BaseSampler):
+        return GivenStrategy(feasible, sampler=name, seed=seed, **settings)
     known = settings_of(name)
     for key in settings:
         if key not in known:
             raise unknown_key("strategy", key, known)
     try:
+        if "." in name:
+            return _of_class(name, feasible, seed, **settings)
         return _STRATEGIES[name](feasible, seed=seed, **settings)
     except InputError as e:
         raise e.under("strategy") from e
+
+
+def _of_class(
+    name: str, feasible: FeasibleSet[Any], seed: int, *, encoding: str = "flat", **settings: Any
+) -> Strategy:
+    try:
+        sampler = _sampler_class(name)(**settings)
+    except (TypeError, ValueError, ImportError) as e:
+        raise InputError("settings", settings, f"what {name} takes: {e}") from e
+    return GivenStrategy(feasible, sampler=sampler, seed=seed, encoding=encoding)
+
+
+def _sampler_class(name: str) -> type[BaseSampler]:
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as e:
+        raise InputError("strategy.name", name, f"a class that can be imported ({e})") from e
+    if not (inspect.isclass(found) and issubclass(found, BaseSampler)):
+        raise InputError("strategy.name", name, "a class of Optuna samplers")
+    return found

@@ -49,6 +49,8 @@ class PredictorStrategy(Strategy):
             raise InputError("startup", startup, "it must be at least 2")
         if not 0 <= explore <= 1:
             raise InputError("explore", explore, "it must be from 0 to 1")
+        if not 0 <= optimism < np.inf:
+            raise InputError("optimism", optimism, "it must be at least 0")
         self.startup, self.explore, self.optimism = startup, explore, optimism
         self._describe = Describer(feasible.chain)
         self._ranked: tuple[bytes, Ints] | None = None

@@ -68,7 +68,11 @@ class Describer:
 
 
 class GaussianProcess:
-    """Fitted to `scores` (n,) of n points with distinct or equal scores, n >= 1."""
+    """Fitted to the `scores` (n,) of n >= 1 points.
+
+    shape: the kernel's a and b; noise: of a score, as a share of `variance`, which is that of the
+    scores in units of their own standard deviation.
+    """
 
     def __init__(self, factors: int, points: Described, scores: Floats) -> None:
         self._factors, self._points = factors, points
@@ -76,8 +80,8 @@ class GaussianProcess:
         self._mean, self._scale = float(scores.mean()), float(scores.std()) or 1.0
         y = (scores - self._mean) / self._scale
         some = np.linspace(0, len(y) - 1, min(len(y), _MOST_TUNED)).astype(np.int64)
-        self._shape, noise, self._variance = self._tuned(points[some], y[some])
-        kernel = self._kernel(points, points) + noise * np.eye(len(y))
+        self.shape, self.noise, self.variance = self._tuned(points[some], y[some])
+        kernel = self._kernel(points, points) + self.noise * np.eye(len(y))
         self._lower = np.linalg.cholesky(kernel)
         self._weights = np.linalg.solve(self._lower.T, np.linalg.solve(self._lower, y))
 
@@ -89,13 +93,13 @@ class GaussianProcess:
         """(n,) standard deviations, of the score without its noise."""
         half = np.linalg.solve(self._lower, self._kernel(self._points, points))
         left = np.maximum(1.0 - (half**2).sum(axis=0), 0.0)
-        return np.asarray(self._scale * np.sqrt(self._variance * left))
+        return np.asarray(self._scale * np.sqrt(self.variance * left))
 
     def _tuned(self, points: Described, y: Floats) -> tuple[tuple[float, float], float, float]:
         """Kernel's a and b, noise as a share of the variance, and the variance."""
         best: tuple[float, tuple[float, float], float, float] | None = None
         for shape in product(_DIFFERING, _COUNTS):
-            self._shape = shape
+            self.shape = shape
             values, vectors = np.linalg.eigh(self._kernel(points, points))
             seen = (vectors.T @ y) ** 2
             for noise in _NOISE:
@@ -111,5 +115,5 @@ class GaussianProcess:
         differing = self._factors - a.one_hot @ b.one_hot.T
         squares = (a.counts**2).sum(1)[:, None] + (b.counts**2).sum(1) - 2 * a.counts @ b.counts.T
         ratio = (a.log_cost[:, None] - b.log_cost) / self._cost_scale
-        apart = (self._shape[0] * differing + self._shape[1] * squares) / self._factors
+        apart = (self.shape[0] * differing + self.shape[1] * squares) / self._factors
         return np.asarray(np.exp(-apart - _COST * ratio**2))

@@ -12,7 +12,7 @@ import inspect
 import threading
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from numbers import Integral
 from typing import Any, ClassVar
@@ -63,7 +63,8 @@ class Strategy(BaseSampler, abc.ABC):
 
     def __init__(self, feasible: FeasibleSet[Any], *, seed: int = 0) -> None:
         self.feasible = feasible
-        self.seed = check_whole("seed", seed, 0)
+self.seed = check_whole("seed", seed, 0)
+        self._located: dict[tuple[tuple[str, Any], ...], Indices] = {}
         self.space: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(labels) for name, labels in feasible.distributions.items()
         }
@@ -165,11 +166,18 @@ class Strategy(BaseSampler, abc.ABC):
         held = (self._held_by(trial) for trial in trials if trial.number != but.number)
         return {point for point in held if point is not None}
 
+    def locate(self, params: Mapping[str, Any]) -> Indices:
+        """As `chain.locate`, looked up once: a study's trials are asked for at every proposal."""
+        key = tuple(params.items())
+        if key not in self._located:
+            self._located[key] = self.feasible.chain.locate(params)
+        return self._located[key]
+
     def _held_by(self, trial: FrozenTrial) -> Indices | None:
         """The point of a trial, from its parameters, its enqueued parameters or its proposal."""
         for params in (trial.params, trial.system_attrs.get("fixed_params")):
             if params:
                 with contextlib.suppress(ValueError):
-                    return self.feasible.chain.locate(params)
+                    return self.locate(params)
         proposed = trial.system_attrs.get(PROPOSAL_KEY)
         return None if proposed is None else tuple(proposed)

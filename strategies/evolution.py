@@ -36,7 +36,7 @@ class EvolutionStrategy(Strategy):
     def wishes(
         self, study: Study, trial: FrozenTrial, rng: np.random.Generator
     ) -> Iterator[Indices]:
-        past = history(study, self.feasible.chain, rng)
+        past = history(study, self.locate, rng)
         if len(past) < self.population:
             return
         points, scores = past.points[-self.population :], past.scores[-self.population :]

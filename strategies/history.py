@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ..search_space.chain import Chain, Ints
+from ..search_space.chain import Indices, Ints
 
 Floats = NDArray[np.float64]
+Locate = Callable[[Mapping[str, Any]], Indices]
+"""A trial's parameters -> its point; ValueError where they are of another space."""
 
 _EVEN = 0.05
 
@@ -37,7 +41,7 @@ class History:
         return np.argsort(-self.scores, kind="stable")
 
 
-def history(study: Study, chain: Chain, rng: np.random.Generator) -> History:
+def history(study: Study, locate: Locate, rng: np.random.Generator) -> History:
     """The results of complete trials, and of pruned ones the last score they reported.
 
     Failed trials say nothing. Of several objectives one score is made, with weights from `rng`:
@@ -49,9 +53,9 @@ def history(study: Study, chain: Chain, rng: np.random.Generator) -> History:
         told = _result(trial, len(signs))
         if told is not None and all(map(math.isfinite, told)):
             with contextlib.suppress(ValueError):  # of another space
-                points.append(chain.locate(trial.params))
+                points.append(locate(trial.params))
                 values.append(told)
-    found = np.array(points, dtype=np.int64).reshape(-1, len(chain))
+    found = np.array(points, dtype=np.int64).reshape(len(points), -1 if points else 0)
     goals = np.array(values, dtype=np.float64).reshape(-1, len(signs)) * signs
     return History(found, goals[:, 0] if len(signs) == 1 else _scalar(goals, rng))
 

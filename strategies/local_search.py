@@ -31,7 +31,7 @@ class LocalSearchStrategy(Strategy):
     def wishes(
         self, study: Study, trial: FrozenTrial, rng: np.random.Generator
     ) -> Iterator[Indices]:
-        past = history(study, self.feasible.chain, rng)
+        past = history(study, self.locate, rng)
         if len(past) < self.startup:
             return
         tried = self.tried(study, trial)

@@ -59,7 +59,7 @@ class PredictorStrategy(Strategy):
         self, study: Study, trial: FrozenTrial, rng: np.random.Generator
     ) -> Iterable[Indices]:
         tried = self.tried(study, trial)
-        past = history(study, self.feasible.chain, rng)
+        past = history(study, self.locate, rng)
         if len(tried) < self.startup or len(past) < 2:
             return self._warm_up(tried, rng)
         if rng.random() < self.explore:

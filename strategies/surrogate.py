@@ -29,6 +29,10 @@ _MOST_TUNED = 200
 """Results that a grid is searched with: an eigendecomposition takes their number cubed."""
 
 
+_CHUNK = 1024
+"""Points whose kernel stays in a processor's cache."""
+
+
 @dataclass(frozen=True, eq=False)
 class Described:
     """n points: one_hot (n, labels), counts of the distinct labels (n, kinds), log_cost (n,)."""
@@ -36,6 +40,9 @@ class Described:
     one_hot: Floats
     counts: Floats
     log_cost: Floats
+
+    def __len__(self) -> int:
+        return len(self.log_cost)
 
     def __getitem__(self, which: NDArray[np.int64]) -> Described:
         return Described(self.one_hot[which], self.counts[which], self.log_cost[which])
@@ -82,17 +89,19 @@ class GaussianProcess:
         some = np.linspace(0, len(y) - 1, min(len(y), _MOST_TUNED)).astype(np.int64)
         self.shape, self.noise, self.variance = self._tuned(points[some], y[some])
         kernel = self._kernel(points, points) + self.noise * np.eye(len(y))
-        self._lower = np.linalg.cholesky(kernel)
-        self._weights = np.linalg.solve(self._lower.T, np.linalg.solve(self._lower, y))
+        self._inverse = np.linalg.inv(kernel)
+        self._weights = self._inverse @ y
 
     def mean(self, points: Described) -> Floats:
         """(n,) expected scores."""
-        return self._mean + self._scale * (self._kernel(points, self._points) @ self._weights)
+        parts = [np.arange(i, min(i + _CHUNK, len(points))) for i in range(0, len(points), _CHUNK)]
+        found = [self._kernel(points[part], self._points) @ self._weights for part in parts]
+        return self._mean + self._scale * np.concatenate(found)
 
     def deviation(self, points: Described) -> Floats:
         """(n,) standard deviations, of the score without its noise."""
-        half = np.linalg.solve(self._lower, self._kernel(self._points, points))
-        left = np.maximum(1.0 - (half**2).sum(axis=0), 0.0)
+        alike = self._kernel(points, self._points)
+        left = np.maximum(1.0 - (alike @ self._inverse * alike).sum(axis=1), 0.0)
         return np.asarray(self._scale * np.sqrt(self.variance * left))
 
     def _tuned(self, points: Described, y: Floats) -> tuple[tuple[float, float], float, float]:
@@ -112,8 +121,19 @@ class GaussianProcess:
         return best[1:]
 
     def _kernel(self, a: Described, b: Described) -> Floats:
-        differing = self._factors - a.one_hot @ b.one_hot.T
-        squares = (a.counts**2).sum(1)[:, None] + (b.counts**2).sum(1) - 2 * a.counts @ b.counts.T
-        ratio = (a.log_cost[:, None] - b.log_cost) / self._cost_scale
-        apart = (self.shape[0] * differing + self.shape[1] * squares) / self._factors
-        return np.asarray(np.exp(-apart - _COST * ratio**2))
+        # Half the squared distance of two embeddings is the exponent at the head of this file, so
+        # that one matrix product and one exponential make the kernel.
+        left, right = self._embedded(a), self._embedded(b)
+        exponent = left @ right.T
+        exponent -= (left**2).sum(axis=1)[:, None] / 2
+        exponent -= (right**2).sum(axis=1) / 2
+        return np.asarray(np.exp(exponent, out=exponent))
+
+    def _embedded(self, points: Described) -> Floats:
+        differing, counts = self.shape
+        parts = (
+            points.one_hot * np.sqrt(differing / self._factors),
+            points.counts * np.sqrt(2 * counts / self._factors),
+            points.log_cost[:, None] * (np.sqrt(2 * _COST) / self._cost_scale),
+        )
+        return np.concatenate(parts, axis=1)

@@ -169,7 +169,7 @@ def test_history_takes_complete_trials_and_the_last_report_of_pruned_ones() -> N
             trial.report(5.0, 2)
         if state is not None:
             study.tell(trial, 3.0 if state == TrialState.COMPLETE else None, state=state)
-    past = history(study, feasible.chain, np.random.default_rng(0))
+    past = history(study, feasible.chain.locate, np.random.default_rng(0))
     assert past.scores.tolist() == [-3.0, -5.0]
     assert [tuple(row) for row in past.points.tolist()] == [
         feasible.chain.locate(trial.params) for trial in study.trials[:2]
@@ -186,7 +186,7 @@ def test_of_several_objectives_a_dominated_point_is_never_the_best() -> None:
         feasible.suggest(trial)
         study.tell(trial, values)
     best = {
-        int(history(study, feasible.chain, np.random.default_rng(seed)).best_first[0])
+        int(history(study, feasible.chain.locate, np.random.default_rng(seed)).best_first[0])
         for seed in range(40)
     }
     assert best == {0, 1}

@@ -63,7 +63,7 @@ class Strategy(BaseSampler, abc.ABC):
 
     def __init__(self, feasible: FeasibleSet[Any], *, seed: int = 0) -> None:
         self.feasible = feasible
-self.seed = check_whole("seed", seed, 0)
+        self.seed = check_whole("seed", seed, 0)
         self._located: dict[tuple[tuple[str, Any], ...], Indices] = {}
         self.space: dict[str, BaseDistribution] = {
             name: CategoricalDistribution(labels) for name, labels in feasible.distributions.items()

@@ -18,6 +18,7 @@ from optuna.samplers import (
 
 from ..search_space.errors import InputError
 from ..search_space.feasible import FeasibleSet
+from .base import check_whole
 from .optuna_samplers import OptunaStrategy
 
 
@@ -61,6 +62,11 @@ class TPEStrategy(Named):
     """Tree-structured Parzen estimator, uniform over the budget for the first 10 results."""
 
     sampler = TPESampler
+
+    def __init__(self, feasible: FeasibleSet[Any], **settings: Any) -> None:
+        for name in {"n_startup_trials", "n_ei_candidates"} & settings.keys():
+            check_whole(name, settings[name], 1)
+        super().__init__(feasible, **settings)
 
 
 class GPStrategy(Named):

@@ -215,8 +215,9 @@ class Architecture:
     @classmethod
     def load(cls, path: str | Path) -> Architecture:
         """Read an architecture file, YAML or JSON. Raises InputError naming file and key."""
+        content = read_yaml(path)
         try:
-            return cls.from_dict(read_yaml(path))
+            return cls.from_dict(content)
         except InputError as e:
             raise e.under(str(path)) from e
 

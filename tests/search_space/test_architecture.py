@@ -114,3 +114,5 @@ def test_unreadable_files_are_refused_in_one_line(tmp_path, content) -> None:
     with pytest.raises(InputError) as caught:
         Architecture.load(path)
     assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}")
+    assert str(caught.value).count(str(path)) == 1

@@ -74,7 +74,7 @@ def cli(context: click.Context) -> None:
 @click.option("-o", "--out", metavar="RUN_DIR", help="Run directory [default: runs/NAME].")
 @click.option("--trials", type=int, metavar="N", help="Trials in all, those already made included.")
 @click.option("--budget", metavar="FLOPS", help="Most multiply-adds allowed, like 400K or 1.5M.")
-@click.option("--strategy", metavar="NAME", help="What proposes architectures: random, tpe, ...")
+@click.option("--strategy", metavar="NAME", help="What proposes architectures: predictor, tpe, ...")
 @click.option("--workers", metavar="N", help="Processes that train, or auto.")
 @_DEVICE
 @_SEED
@@ -86,7 +86,7 @@ def launch(
 
     CONFIG is an experiment's YAML file; without it, an existing RUN_DIR goes on with its own, and a
     new one gets the demo. A run that was stopped or killed goes on where it was. On going on,
-    trials, workers, device and strategy may change, nothing else.
+    trials, workers, device, strategy and final may change, nothing else.
     """
     _quiet_optuna()
     from . import experiment
@@ -114,12 +114,13 @@ def _close(launched: Any, as_json: bool) -> int:
         _emit({**state, "ending": launched.ending})
     found = results.best_of(run, 5)
     if found and not as_json:
-        console.print_found(found)
+        _show(run, found)
     trials = state["trials"]
     ended = trials["complete"] + trials["pruned"] + trials["failed"]
     made = ", ".join(f"{trials[word]} {word}" for word in ("complete", "pruned", "failed"))
     notes = [f"run: {run.path}  ({ended} trials: {made})"]
     notes += [f"failed {count} x: {reason}" for reason, count in state["failures"].items()]
+    notes += _said_of_rungs(state["rungs"])
     if launched.ending == "exhausted":
         notes.append("every architecture inside the budget has been tried: the search is over")
     if launched.ending == "stopped":
@@ -131,6 +132,29 @@ def _close(launched: Any, as_json: bool) -> int:
     if launched.ending == "stopped":
         return 1
     return 0 if found else _say(f"no trial completed; see {run.log_path}", 1)
+
+
+def _show(run: Any, found: Any) -> None:
+    """The best, the final choice's verdict, and the Pareto front where there is one."""
+    from . import console, results
+
+    console.print_found(found)
+    said = results.verdict(found)
+    if said:
+        console.print_lines(said)
+    objectives = run.read_config().objectives
+    if len(objectives) > 1:
+        console.print_front(results.front_of(run), objectives)
+
+
+def _said_of_rungs(rungs: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"rung of epoch {rung['epoch']}: "
+        + ("not yet measured" if rung["tau"] is None else f"tau {rung['tau']:.2f}")
+        + f" with the final ranking of {rung['trials']} trials"
+        + ("" if rung["on"] else "; it predicts too little and is switched off")
+        for rung in rungs
+    ]
 
 
 @cli.command()
@@ -287,8 +311,9 @@ def status(run_dir: str, as_json: bool) -> None:
     going = f"going on, workers {state['workers']}" if state["active"] else "not running"
     console.print_lines(f"{state['name']}: {going}", f"trials of {state['wanted']}: {trials}")
     console.print_lines(*(f"failed {n} x: {reason}" for reason, n in state["failures"].items()))
+    console.print_lines(*_said_of_rungs(state["rungs"]))
     if state["best"]:
-        console.print_found(results.best_of(run, 5))
+        _show(run, results.best_of(run, 5))
 
 
 @cli.command()
@@ -296,6 +321,7 @@ def status(run_dir: str, as_json: bool) -> None:
 @click.option(
     "--top", type=click.IntRange(min=1), default=1, metavar="K", help="The K best [default: 1]."
 )
+@click.option("--front", is_flag=True, help="The whole Pareto front, of several objectives.")
 @click.option(
     "--format",
     "form",
@@ -311,7 +337,7 @@ def status(run_dir: str, as_json: bool) -> None:
     help="File, or folder for several [default: in the run directory].",
 )
 @_JSON
-def export(run_dir: str, top: int, form: str, out: Path | None, as_json: bool) -> None:
+def export(run_dir: str, top: int, front: bool, form: str, out: Path | None, as_json: bool) -> None:
     """Hand over the best architectures of a run."""
     _quiet_optuna()
     from . import console
@@ -320,7 +346,7 @@ def export(run_dir: str, top: int, form: str, out: Path | None, as_json: bool) -
 
     run = RunDirectory.existing(run_dir)
     tell = lambda line: click.echo(line, err=True)
-    written = write(run, top=top, form=form, out=out, tell=tell)
+    written = write(run, top=top, front=front, form=form, out=out, tell=tell)
     if as_json:
         _emit([{**found.to_dict(), "file": str(path)} for found, path in written])
         return

@@ -21,11 +21,12 @@ from pydantic_core import ErrorDetails
 from ..search_space.errors import InputError, unknown_key
 from ..search_space.files import read_yaml
 from .hooks import check_evaluator
+from .objectives import check_objectives
 
 if TYPE_CHECKING:
     from ..search_space import Architecture, FeasibleSet, SearchSpace
 
-MAY_CHANGE = frozenset({"trials", "workers", "device", "strategy", "versions"})
+MAY_CHANGE = frozenset({"trials", "workers", "device", "strategy", "final", "versions"})
 """What may differ when an existing run is continued."""
 
 Settings = dict[str, Any]
@@ -50,11 +51,26 @@ class Pruner(_Section):
     """`none` by default: a proxy run is a few epochs, whose early ranking is mostly noise.
 
     `median` is Optuna's: stop a trial below the median of earlier trials at the same epoch.
+    `asha` and `hyperband` stop what is not among the best of its rung, see `rungs.py`.
     """
 
-    name: Literal["none", "median"] = "none"
+    name: Literal["none", "median", "asha", "hyperband"] = "none"
     startup_trials: Annotated[int, Field(ge=0)] = 5
     warmup_epochs: Annotated[int, Field(ge=0)] = 1
+    eta: Annotated[int, Field(ge=2)] = 3
+    min_epochs: Annotated[int, Field(ge=1)] = 1
+    max_epochs: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def has_rungs(self) -> bool:
+        return self.name in ("asha", "hyperband")
+
+
+class Final(_Section):
+    """The `top` best are scored again with `seeds` new seeds before a winner is named; 0: none."""
+
+    top: Annotated[int, Field(ge=0)] = 5
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 3
 
 
 class ExperimentConfig(_Section):
@@ -67,8 +83,10 @@ class ExperimentConfig(_Section):
     data: Settings = {"name": "digits"}
     evaluator: Settings = {"name": "proxy"}
     training: Settings = {}
-    strategy: Named = Named(name="tpe")
+    objectives: list[str] = ["accuracy"]
+    strategy: Named = Named(name="predictor")
     pruner: Pruner = Pruner()
+    final: Final = Final()
     trials: Annotated[int, Field(ge=1, le=1_000_000)] = 40
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
@@ -82,6 +100,15 @@ class ExperimentConfig(_Section):
         if isinstance(data, dict) and type(data.get("trial_timeout")) is int:
             return {**data, "trial_timeout": float(data["trial_timeout"])}
         return data
+
+    @property
+    def epochs(self) -> int:
+        """Of a whole evaluation, as a pruner with rungs needs it. Raises InputError."""
+        epochs = self.pruner.max_epochs or self.evaluator.get("epochs")
+        if epochs is None:
+            allowed = f"{self.pruner.name} needs it, or evaluator.epochs"
+            raise InputError("pruner.max_epochs", None, allowed)
+        return int(epochs)
 
     def search_space(self) -> SearchSpace:
         from ..search_space import SearchSpace
@@ -139,8 +166,16 @@ def _check_with_the_rooms(config: ExperimentConfig) -> None:
     from ..evaluators import RetrainSettings
     from ..evaluators.settings import read_settings
 
+    check_objectives(config.objectives)
+    if len(config.objectives) > 1 and config.pruner.name == "median":
+        raise InputError(
+            "pruner.name", "median", "with several objectives: none, asha or hyperband"
+        )
     check_evaluator(config.evaluator, config.data)
     read_settings(RetrainSettings, config.training, "training")
+    if config.pruner.has_rungs and config.epochs <= config.pruner.min_epochs:
+        allowed = f"it must be less than the {config.epochs} epochs of an evaluation"
+        raise InputError("pruner.min_epochs", config.pruner.min_epochs, allowed)
     feasible = config.feasible(config.search_space())
     strategies.create(config.strategy.name, feasible, **config.strategy.settings)
 
@@ -164,7 +199,9 @@ def check_continues(old: ExperimentConfig, new: ExperimentConfig) -> None:
             if name == "budget" and _same_limits(before[name], after[name]):
                 continue
             key, was, now = _first_difference(name, before[name], after[name])
-            allowed = f"this run has {was!r}; only trials, workers, device and strategy may change"
+            allowed = (
+                f"this run has {was!r}; only trials, workers, device, strategy and final may change"
+            )
             raise InputError(key, now, f"{allowed} (or start another run directory with -o)")
 
 
@@ -189,7 +226,8 @@ def _as_input_error(error: ErrorDetails) -> InputError:
     ]
     key, value = ".".join(place), error["input"]
     if error["type"] == "extra_forbidden":
-        section = Pruner if place[0] == "pruner" else ExperimentConfig
+        sections: dict[str, type[_Section]] = {"pruner": Pruner, "final": Final}
+        section = sections.get(place[0], ExperimentConfig)
         return unknown_key(".".join(place[:-1]), place[-1], section.model_fields)
     if error["type"] == "missing":
         return InputError(key, None, "it is needed")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..search_space.budget import format_quantity
+from .objectives import COSTS
 from .progress import Progress
 from .results import Found
 from .telling import stages_text
@@ -74,17 +75,33 @@ def _words(progress: Progress) -> str:
 
 
 def print_found(found: Iterable[Found]) -> None:
-    """The best architectures, best first."""
-    table = Table("", "trial", "accuracy", "flops", "params", "architecture", box=None)
+    """The best architectures, best first; beside the search's score that of the final choice."""
+    found = list(found)
+    final = ["new seeds"] if any(each.final for each in found) else []
+    table = Table("", "trial", "accuracy", *final, "flops", "params", "architecture", box=None)
     for rank, each in enumerate(found, 1):
+        again = f"{each.final.mean:.4f} +- {each.final.spread:.4f}" if each.final else "-"
         table.add_row(
             str(rank),
             str(each.trial),
             f"{each.score:.4f}",
+            *([again] if final else []),
             format_quantity(each.flops),
             format_quantity(each.params),
             stages_text(each.architecture),
         )
+    _out().print(table)
+
+
+def print_front(front: Iterable[Found], objectives: list[str]) -> None:
+    """The Pareto front, most accurate first."""
+    table = Table("trial", *objectives, "architecture", box=None, title="Pareto front")
+    for each in front:
+        shown = [
+            format_quantity(int(value)) if name in COSTS else f"{value:.4g}"
+            for name, value in zip(objectives, each.values, strict=True)
+        ]
+        table.add_row(str(each.trial), *shown, stages_text(each.architecture))
     _out().print(table)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import RDBStorage
 
 from .. import strategies
 from ..evaluators import resolve_device
@@ -16,7 +17,6 @@ from . import records
 from .asking import Asking
 from .config import (
     ExperimentConfig,
-    Pruner,
     check_continues,
     demo_config,
     read_config,
@@ -24,9 +24,12 @@ from .config import (
     resolved,
 )
 from .errors import RunError
+from .final import architecture_of, run_final
+from .objectives import directions
 from .progress import Progress, Watch, unwatched
 from .resources import worker_count
 from .run_dir import Lock, RunDirectory
+from .rungs import RungPruner
 from .search import Ending, Search
 from .signals import StopRequest
 from .telling import Telling
@@ -76,14 +79,14 @@ def launch(run: RunDirectory, config: ExperimentConfig, watch: Watch = unwatched
         if run.exists:
             check_continues(run.read_config(), config)
         run.write_config(config)
-        records.create_study(run.study_path, config.name)
+        records.create_study(run.study_path, config.name, directions(config.objectives))
         storage = records.open_storage(run.study_path)
         records.write_quickly(storage)
         settings = config.strategy.settings
         study = records.open_study(
             storage,
             sampler=strategies.create(config.strategy.name, feasible, seed=config.seed, **settings),
-            pruner=_pruner(config.pruner),
+            pruner=_pruner(config, run.log),
         )
         setup = {
             "evaluator": config.evaluator,
@@ -115,12 +118,44 @@ def launch(run: RunDirectory, config: ExperimentConfig, watch: Watch = unwatched
             asking = Asking(study, feasible, refuse=telling.fail, log=run.log)
             search = Search(config, asking, telling, pool)
             ending = search.run(lambda: stop.asked, run.write_best)
+            if ending != "stopped":
+                _choose(config, study, storage, pool, stop, run)
         run.log(f"end: {ending}")
         records.close(storage)
     return Launched(run, ending)
 
 
-def _pruner(settings: Pruner) -> optuna.pruners.BasePruner:
+def _choose(
+    config: ExperimentConfig,
+    study: optuna.Study,
+    storage: RDBStorage,
+    pool: Pool,
+    stop: StopRequest,
+    run: RunDirectory,
+) -> None:
+    """The final choice among the best of the search, kept as the run's best."""
+    found = records.ranked(study.get_trials(deepcopy=False))[: config.final.top]
+    if len(found) < 2:
+        return
+    seeds = [(config.seed + 1 + i) % 2**32 for i in range(config.final.seeds)]
+    run.log(f"final: the best {len(found)} trials, {len(seeds)} seeds each")
+    judged = run_final(
+        storage, config.name, found, seeds, pool, stop=lambda: stop.asked, log=run.log
+    )
+    if judged:
+        run.write_best(architecture_of(found, judged[0]))
+
+
+def _pruner(config: ExperimentConfig, warn: Callable[[str], None]) -> optuna.pruners.BasePruner:
+    settings = config.pruner
+    if settings.has_rungs:
+        return RungPruner(
+            config.epochs,
+            eta=settings.eta,
+            min_epochs=settings.min_epochs,
+            brackets=1 if settings.name == "asha" else None,
+            warn=warn,
+        )
     if settings.name == "none":
         return optuna.pruners.NopPruner()
     return optuna.pruners.MedianPruner(

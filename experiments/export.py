@@ -10,7 +10,7 @@ import yaml
 
 from ..search_space.errors import InputError
 from ..search_space.files import atomic_write
-from .results import Found, need_best
+from .results import Found, front_of, need_best
 from .run_dir import RunDirectory
 from .training import Tell, ensure_weights
 
@@ -37,17 +37,26 @@ FORMATS: dict[str, Callable[[RunDirectory, Found, Path, Tell], None]] = {
 
 
 def export(
-    run: RunDirectory, *, top: int, form: str, out: Path | None, tell: Tell
+    run: RunDirectory,
+    *,
+    top: int,
+    form: str,
+    out: Path | None,
+    tell: Tell,
+    front: bool = False,
 ) -> list[tuple[Found, Path]]:
-    """Write the `top` best architectures and say where. Raises InputError.
+    """Write the `top` best architectures, or the Pareto `front`, and say where. Raises InputError.
 
     `out` is a file for one architecture, a folder for several (or where it is one already). By
     default they go into the run directory: best.FORMAT, or export/.
     """
     found = need_best(run, top)
+    if front:
+        found = front_of(run)
+    one = top == 1 and not front
     if out is None:
-        out = run.path / f"best.{form}" if top == 1 else run.path / "export"
-    if top == 1 and not out.is_dir():
+        out = run.path / f"best.{form}" if one else run.path / "export"
+    if one and not out.is_dir():
         targets = [out]
     else:
         names = (f"{rank}-{each.architecture.key}.{form}" for rank, each in enumerate(found, 1))

@@ -2,7 +2,7 @@
 
 The study is the only truth. A trial's user attributes hold what Optuna has no place for:
 `architecture` and `key`, `curve` (score of each epoch), the evaluator's metrics under
-`metric.<name>`, `score`, and `reason` where it failed.
+`metric.<name>`, `score`, `values` (its objectives), and `reason` where it failed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..search_space.errors import InputError
 from .errors import RunError
+from .objectives import Direction
 
 STATES = {
     "complete": TrialState.COMPLETE,
@@ -31,10 +32,13 @@ STATES = {
 }
 
 
+FINAL = " (final)"
+"""After the main study's name: the name of the second one, with the final choice's trials."""
+
 _STORAGE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 
-def create_study(path: Path, name: str) -> None:
+def create_study(path: Path, name: str, directions: list[Direction]) -> None:
     """Make the study's file if it is not there: a whole one or none, whatever interrupts."""
     if path.exists():
         return
@@ -42,7 +46,7 @@ def create_study(path: Path, name: str) -> None:
     unfinished.unlink(missing_ok=True)
     with storage_errors(path):
         storage = RDBStorage(f"sqlite:///{unfinished}")
-        optuna.create_study(storage=storage, study_name=name, direction="maximize")
+        optuna.create_study(storage=storage, study_name=name, directions=directions)
         storage.engine.dispose()
     os.replace(unfinished, path)
 
@@ -98,10 +102,21 @@ def open_study(
 
 def read_trials(path: Path) -> list[FrozenTrial]:
     """All trials of a run's main study."""
+    return read_all(path)[0]
+
+
+def read_all(path: Path) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+    """All trials of a run's main study, and of its final choice (none where it has made none)."""
     storage = open_storage(path)
     try:
         with storage_errors(path):
-            return open_study(storage).get_trials(deepcopy=False)
+            main = open_study(storage)
+            name = main.study_name + FINAL
+            final = []
+            if name in optuna.get_all_study_names(storage):
+                study = optuna.load_study(study_name=name, storage=storage)
+                final = study.get_trials(deepcopy=False)
+            return main.get_trials(deepcopy=False), final
     finally:
         storage.engine.dispose()
 
@@ -125,18 +140,18 @@ def count(trials: list[FrozenTrial]) -> dict[str, int]:
 
 def ranked(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     """Complete trials, best first: by score, then fewer flops, then the earlier one."""
-    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.values is not None]
     return sorted(
         complete, key=lambda t: (-t.values[0], t.user_attrs.get("flops", math.inf), t.number)
     )
 
 
 def tell_kept(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Tell the study a running trial's end, from the score that was kept with it."""
+    """Tell the study a running trial's end, from the values that were kept with it."""
     if trial.user_attrs["pruned"]:
         study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
     else:
-        study.tell(trial.number, trial.user_attrs["score"], skip_if_finished=True)
+        study.tell(trial.number, trial.user_attrs["values"], skip_if_finished=True)
 
 
 def metrics_of(trial: FrozenTrial) -> dict[str, float]:

@@ -10,18 +10,27 @@ from optuna.trial import FrozenTrial
 from ..search_space import Architecture
 from ..search_space.errors import InputError
 from . import records
+from .config import ExperimentConfig
+from .final import Finalist, finalists
+from .objectives import front
 from .run_dir import RunDirectory
+from .rungs import Rung, correlations, rung_epochs
 
 
 @dataclass(frozen=True)
 class Found:
-    """A complete trial. `score` is the evaluator's, on the validation split where there is one."""
+    """A complete trial. `score` is the evaluator's, on the validation split where there is one.
+
+    final: its scores with new seeds, where the run has made its final choice and it took part.
+    """
 
     trial: int
     score: float
     flops: int
     params: int
     architecture: Architecture
+    final: Finalist | None = None
+    values: tuple[float, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -31,18 +40,40 @@ class Found:
             "params": self.params,
             "key": self.architecture.key,
             "architecture": self.architecture.to_dict(),
+            "values": list(self.values),
+            "final": self.final.to_dict() if self.final else None,
         }
 
 
 def best_of(run: RunDirectory, top: int) -> list[Found]:
-    """The `top` best complete trials, best first; fewer where there are fewer."""
-    return [_found(trial) for trial in records.ranked(records.read_trials(run.study_path))[:top]]
+    """The `top` best complete trials, best first; fewer where there are fewer.
+
+    Those of the final choice come first, by what it found, the others by the search's score.
+    """
+    trials, final = records.read_all(run.study_path)
+    judged = {one.trial: one for one in finalists(final)}
+    places = {number: place for place, number in enumerate(judged)}
+    ranked = sorted(records.ranked(trials), key=lambda t: places.get(t.number, len(places)))
+    return [_found(trial, judged.get(trial.number)) for trial in ranked[:top]]
 
 
-def _found(trial: FrozenTrial) -> Found:
+def front_of(run: RunDirectory) -> list[Found]:
+    """The Pareto front of a run with several objectives, most accurate first."""
+    trials, final = records.read_all(run.study_path)
+    judged = {one.trial: one for one in finalists(final)}
+    return [
+        _found(trial, judged.get(trial.number))
+        for trial in front(trials, run.read_config().objectives)
+    ]
+
+
+def _found(trial: FrozenTrial, final: Finalist | None) -> Found:
     attrs = trial.user_attrs
     architecture = Architecture.from_dict(attrs["architecture"])
-    return Found(trial.number, trial.values[0], attrs["flops"], attrs["params"], architecture)
+    values = tuple(trial.values)
+    return Found(
+        trial.number, values[0], attrs["flops"], attrs["params"], architecture, final, values
+    )
 
 
 def status(run: RunDirectory) -> dict[str, Any]:
@@ -50,19 +81,45 @@ def status(run: RunDirectory) -> dict[str, Any]:
     config = run.read_config()
     trials = records.read_trials(run.study_path)
     workers = run.workers()
-    best = records.ranked(trials)[:1]
+    best = best_of(run, 1)
+    several = len(config.objectives) > 1
     return {
         "run": str(run.path),
         "name": config.name,
         "strategy": config.strategy.name,
+        "objectives": config.objectives,
         "device": config.device,
         "active": workers is not None,
         "wanted": config.trials,
         "trials": records.count(trials),
-        "best": _found(best[0]).to_dict() if best else None,
+        "best": best[0].to_dict() if best else None,
+        "front": [found.to_dict() for found in front_of(run)] if several else [],
+        "rungs": [rung.to_dict() for rung in rungs_of(config, trials)],
         "failures": records.reasons(trials),
         "workers": workers or [],
     }
+
+
+def rungs_of(config: ExperimentConfig, trials: list[FrozenTrial]) -> list[Rung]:
+    """How well each rung of the run's pruner predicts; none where it has no rungs."""
+    if not config.pruner.has_rungs:
+        return []
+    settings = config.pruner
+    epochs = rung_epochs(config.epochs, eta=settings.eta, min_epochs=settings.min_epochs)
+    return correlations(trials, epochs)
+
+
+def verdict(found: list[Found]) -> str | None:
+    """The final choice in one sentence; None where there was none."""
+    if not found or found[0].final is None:
+        return None
+    best = found[0].final
+    seeds = f"{len(best.scores)} new seeds" if len(best.scores) > 1 else "1 new seed"
+    said = f"winner: trial {found[0].trial}, {best.mean:.4f} +- {best.spread:.4f} over {seeds}"
+    ties = [str(one.trial) for one in found[1:] if one.final and one.final.tied]
+    if ties:
+        said += f"; a tie: trial{'s' * (len(ties) > 1)} {', '.join(ties)} cannot be told from it"
+    return said
 
 
 def need_best(run: RunDirectory, top: int) -> list[Found]:

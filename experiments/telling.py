@@ -16,6 +16,7 @@ from . import records
 from .asking import Proposal
 from .config import ExperimentConfig
 from .events import Event, Failed, Reported, Scored
+from .objectives import values
 from .progress import Progress, Watch
 
 
@@ -128,19 +129,28 @@ class Telling:
         if not math.isfinite(event.score):
             self.fail(running.trial, f"its score is {event.score}")
             return
-        _keep(running.trial, event.metrics, curve=list(event.curve), pruned=event.pruned)
+        found = [event.score]
+        try:
+            if not event.pruned:
+                wanted = self._config.objectives
+                found = values(wanted, event.score, running.architecture, event.metrics)
+        except ValueError as e:
+            self.fail(running.trial, str(e))
+            return
+        kept = {"curve": list(event.curve), "pruned": event.pruned, "values": found}
+        _keep(running.trial, event.metrics, **kept)
         running.trial.set_user_attr("score", event.score)
-        self._tell(event.trial, event.score, pruned=event.pruned)
+        self._tell(event.trial, found, pruned=event.pruned)
 
-    def _tell(self, number: int, score: float, *, pruned: bool) -> None:
-        running = self.running.pop(number)
+    def _tell(self, number: int, found: list[float], *, pruned: bool) -> None:
+        running, score = self.running.pop(number), found[0]
         text = stages_text(running.architecture)
         if pruned:
             self._study.tell(running.trial, state=TrialState.PRUNED)
             self._counts["pruned"] += 1
             self._over(Ended(number, TrialState.PRUNED, score), f"pruned at {score:.4f}  {text}")
             return
-        self._study.tell(running.trial, score)
+        self._study.tell(running.trial, found)
         self._counts["complete"] += 1
         if self.best is None or score > self.best[0]:
             self.best = (score, running.architecture)

@@ -41,8 +41,8 @@ class PredictorStrategy(Strategy):
         *,
         seed: int = 0,
         startup: int = 10,
-        explore: float = 0.05,
-        optimism: float = 0.5,
+        explore: float = 0.02,
+        optimism: float = 1.0,
     ) -> None:
         super().__init__(feasible, seed=seed)
         if startup < 2:

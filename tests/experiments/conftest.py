@@ -39,6 +39,7 @@ def small(**changes: Any) -> Config:
         "evaluator": {"name": "proxy", "epochs": 1},
         "training": {"epochs": 2},
         "strategy": {"name": "random"},
+        "final": {"top": 0},
         "trials": 6,
         "workers": 1,
         "device": "cpu",

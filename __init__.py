@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         SearchSpace,
         build_network,
         cost,
+        fold_batch_norm,
         load_network,
     )
     from .strategies import Exhausted
@@ -40,6 +41,7 @@ _ROOM_OF = {
     "SearchSpace": "search_space",
     "build_network": "search_space",
     "cost": "search_space",
+    "fold_batch_norm": "search_space",
     "load_network": "search_space",
 }
 _ROOMS = ("evaluators", "experiments", "search_space", "strategies")
@@ -57,6 +59,7 @@ __all__ = [  # noqa: RUF022  (the rooms last)
     "SearchSpace",
     "build_network",
     "cost",
+    "fold_batch_norm",
     "load_network",
     "evaluators",
     "experiments",

@@ -330,6 +330,9 @@ def status(run_dir: str, as_json: bool) -> None:
     help="pt: with trained weights (trained now if they are not yet) [default: yaml].",
 )
 @click.option(
+    "--fold", is_flag=True, help="pt for inference: batch norms folded into the convolutions."
+)
+@click.option(
     "-o",
     "--out",
     metavar="OUT",
@@ -337,7 +340,9 @@ def status(run_dir: str, as_json: bool) -> None:
     help="File, or folder for several [default: in the run directory].",
 )
 @_JSON
-def export(run_dir: str, top: int, front: bool, form: str, out: Path | None, as_json: bool) -> None:
+def export(
+    run_dir: str, top: int, front: bool, form: str, fold: bool, out: Path | None, as_json: bool
+) -> None:
     """Hand over the best architectures of a run."""
     _quiet_optuna()
     from . import console
@@ -346,7 +351,7 @@ def export(run_dir: str, top: int, front: bool, form: str, out: Path | None, as_
 
     run = RunDirectory.existing(run_dir)
     tell = lambda line: click.echo(line, err=True)
-    written = write(run, top=top, front=front, form=form, out=out, tell=tell)
+    written = write(run, top=top, front=front, form=form, fold=fold, out=out, tell=tell)
     if as_json:
         _emit([{**found.to_dict(), "file": str(path)} for found, path in written])
         return

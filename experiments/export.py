@@ -29,6 +29,15 @@ def _pt(run: RunDirectory, found: Found, path: Path, tell: Tell) -> None:
     atomic_write(path, ensure_weights(run, found.architecture, tell).read_bytes())
 
 
+def _folded_pt(run: RunDirectory, found: Found, path: Path, tell: Tell) -> None:
+    from ..search_space import fold_batch_norm, load_network, read_network_file, save_network
+
+    trained = ensure_weights(run, found.architecture, tell)
+    folded = fold_batch_norm(load_network(trained))
+    info = read_network_file(trained)["info"]
+    save_network(path, found.architecture, folded.state_dict(), folded=True, **info)
+
+
 FORMATS: dict[str, Callable[[RunDirectory, Found, Path, Tell], None]] = {
     "yaml": _yaml,
     "json": _json,
@@ -44,12 +53,17 @@ def export(
     out: Path | None,
     tell: Tell,
     front: bool = False,
+    fold: bool = False,
 ) -> list[tuple[Found, Path]]:
     """Write the `top` best architectures, or the Pareto `front`, and say where. Raises InputError.
 
     `out` is a file for one architecture, a folder for several (or where it is one already). By
-    default they go into the run directory: best.FORMAT, or export/.
+    default they go into the run directory: best.FORMAT, or export/. `fold`: batch normalisation is
+    folded into the convolutions, for inference.
     """
+    if fold and form != "pt":
+        raise InputError("fold", form, "only the format pt carries weights to fold")
+    write = _folded_pt if fold else FORMATS[form]
     found = need_best(run, top)
     if front:
         found = front_of(run)
@@ -65,7 +79,7 @@ def export(
     try:
         for each, path in written:
             path.parent.mkdir(parents=True, exist_ok=True)
-            FORMATS[form](run, each, path, tell)
+            write(run, each, path, tell)
     except OSError as e:
         raise InputError("out", str(out), f"it cannot be written: {e.strerror}") from e
     return written

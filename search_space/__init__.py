@@ -14,7 +14,7 @@ from .octave import OctConv2d
 from .res2net import Res2NetBottleneck
 from .space import SearchSpace
 from .tune import default_shapes, shapes_of, tune
-from .weights import load_network, save_network
+from .weights import load_network, read_network_file, save_network
 
 __all__ = [
     "BACKBONES",
@@ -37,6 +37,7 @@ __all__ = [
     "get_backbone",
     "load_network",
     "parse_quantity",
+    "read_network_file",
     "save_network",
     "shapes_of",
     "tune",

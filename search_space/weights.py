@@ -14,18 +14,28 @@ from torch import Tensor
 from .architecture import Architecture
 from .errors import InputError
 from .files import atomic_write
+from .fold import fold_batch_norm
 from .network import Network, build_network
 
 FORMAT = 1
 
 
 def save_network(
-    path: str | Path, architecture: Architecture, state_dict: dict[str, Tensor], **info: Any
+    path: str | Path,
+    architecture: Architecture,
+    state_dict: dict[str, Tensor],
+    *,
+    folded: bool = False,
+    **info: Any,
 ) -> None:
-    """Write architecture, weights (moved to the CPU) and plain `info` to one file, atomically."""
+    """Write architecture, weights (moved to the CPU) and plain `info` to one file, atomically.
+
+    folded: the weights are those of `fold_batch_norm(network)`, made on the CPU.
+    """
     content = {
         "convnas": FORMAT,
         "architecture": architecture.to_dict(),
+        "folded": folded,
         "state_dict": {name: tensor.detach().cpu() for name, tensor in state_dict.items()},
         "info": info,
     }
@@ -55,10 +65,15 @@ def read_network_file(path: str | Path) -> dict[str, Any]:
 
 
 def load_network(path: str | Path) -> Network:
-    """The trained network of an exported .pt file, in evaluation mode. Raises InputError."""
+    """The trained network of an exported .pt file, on the CPU, in evaluation mode.
+
+    One exported folded comes back folded, for inference only. Raises InputError.
+    """
     content = read_network_file(path)
     try:
         network = build_network(Architecture.from_dict(content["architecture"]))
+        if content.get("folded"):
+            network = fold_batch_norm(network)
         network.load_state_dict(content["state_dict"])
     except (InputError, KeyError, RuntimeError, TypeError, AttributeError) as e:
         reason = "its weights are not those of its architecture"

@@ -90,3 +90,23 @@ def test_an_architecture_of_its_own_is_trained_beside_its_file(
     )
     assert main(["train", path, "--epochs", "1", "--device", "cpu"]) == 0
     assert load_network(tmp_path / "mine.pt") is not None
+
+
+def test_a_folded_export_has_no_norms_and_the_same_outputs(run: Path, tmp_path: Path) -> None:
+    plain, folded = tmp_path / "plain.pt", tmp_path / "folded.pt"
+    for out, more in ((plain, []), (folded, ["--fold"])):
+        assert main(["export", str(run), "--format", "pt", "-o", str(out), *more]) == 0
+    network = load_network(folded)
+    kinds = {type(module) for module in network.modules()}
+    assert torch.nn.BatchNorm2d not in kinds
+    images = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = load_network(plain)(images)
+        torch.testing.assert_close(network(images), expected, rtol=1e-4, atol=1e-4)
+    before, after = (torch.load(path, weights_only=True)["info"] for path in (plain, folded))
+    assert before == after
+
+
+def test_only_weights_can_be_folded(run: Path, capsys: Capture) -> None:
+    assert main(["export", str(run), "--fold"]) == 2
+    assert "only the format pt carries weights to fold" in capsys.readouterr().err

@@ -1,13 +1,15 @@
 """How an architecture is scored. Needs torch and numpy; digits also need scikit-learn."""
 
 from .base import Evaluation, EvaluationError, Evaluator, Report, keep_going
-from .data import DataSet, SearchData, Split, load_data
+from .data import DataSet, SearchData, load_data
 from .device import resolve_device, seeded
-from .proxy import ProxyTraining
+from .proxy import ProxySettings, ProxyTraining
 from .registry import EVALUATORS, check_settings, create
 from .retrain import RetrainSettings, Trained, retrain
 from .sources import SOURCES
-from .training import History, TrainingSettings, measure, train_network
+from .split import Split
+from .training import History, measure, train_network
+from .training_settings import TrainingSettings
 
 __all__ = [
     "EVALUATORS",
@@ -17,6 +19,7 @@ __all__ = [
     "EvaluationError",
     "Evaluator",
     "History",
+    "ProxySettings",
     "ProxyTraining",
     "Report",
     "RetrainSettings",

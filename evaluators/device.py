@@ -1,10 +1,11 @@
-"""Which device, its random state, and what running out of its memory looks like."""
+"""Which device, its random state, its peak of memory, and what running out of it looks like."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -39,6 +40,30 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+class PeakMemory:
+    """The most memory held since this was made: on a GPU by torch, else by the whole process."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._known = True
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            return
+        try:
+            Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak is now what is held
+        except OSError:
+            self._known = False
+
+    def mebibytes(self) -> float | None:
+        """None where the system does not tell."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device) / 2**20
+        if not self._known:
+            return None
+        found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        return int(found[1]) / 2**10 if found else None
 
 
 def out_of_memory(error: BaseException) -> str | None:

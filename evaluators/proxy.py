@@ -1,61 +1,165 @@
-"""The evaluator "proxy": train the network briefly, score its validation accuracy."""
+"""The evaluator "proxy": train the network briefly, score what came of it."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
-from ..search_space import Architecture, build_network
+from ..search_space import Architecture, Choice, InputError, build_network
 from .base import Evaluation, EvaluationError, Report, keep_going
 from .data import SearchData
-from .device import out_of_memory, seeded
-from .training import History, TrainingSettings, train_network
+from .device import PeakMemory, out_of_memory, seeded
+from .scores import SCORES
+from .settings import integer, one_of, real
+from .training import History, train_network
+from .training_settings import TrainingSettings
+
+_RETRY = 4
+"""After running out of memory the batch is tried in this many pieces."""
+
+
+@dataclass(frozen=True)
+class ProxySettings(TrainingSettings):
+    """A brief training, and what of it counts.
+
+    `score`: the validation `accuracy`, or, each with its sign turned so that higher is better, the
+    sum over the epochs of the mean training loss, `train_loss_sum` (Ru et al., arXiv 2006.04492),
+    or the validation `loss`. `share` of every class's training examples; `resolution`, images as
+    squares of this size; `width`, every stage's channels times this (the stem's stay). `seeds`:
+    trained so often, from other weights and in another order, and the mean counts.
+    """
+
+    score: str = one_of(*SCORES)
+    share: float = real(1.0, above=0, high=1)
+    resolution: int | None = integer(None, at_least=1)
+    width: float = real(1.0, above=0)
+    seeds: int = integer(1, at_least=1)
 
 
 class ProxyTraining:
     """Trains on the train split, scores on the validation split; the data has no other.
 
     The data is moved to the device once and serves every evaluation. Metrics: those of
-    `train_network`, `seconds`, and on a GPU `peak_memory_mb`. On a CPU the same seed gives the same
-    numbers for one number of threads.
+    `train_network`, `seconds`, and `peak_memory_mb`: on a GPU what was allocated there, on Linux
+    what the process held. Where memory runs out, the training is begun again, once, with each
+    batch in pieces (see `Step`), and `micro_batch` tells their size. With several `seeds` the
+    report hears the first training, and the metrics and the curve are means.
     """
 
-    def __init__(self, settings: TrainingSettings, data: SearchData, device: torch.device) -> None:
+    def __init__(self, settings: ProxySettings, data: SearchData, device: torch.device) -> None:
         self.settings, self.device = settings, device
-        self.data = data.to(device)
+        self._whole = (data.input, data.classes)
+        if settings.share < 1:
+            data = data.shared(settings.share)
+        if settings.resolution is not None:
+            data = data.resized(settings.resolution)
+        self.data = (data if settings.uint8 else data.floating()).to(device)
 
     def evaluate(self, arch: Architecture, *, seed: int, report: Report = keep_going) -> Evaluation:
-        self.data.check_fits(arch.input, arch.classes)
-        start = time.perf_counter()
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.device)
+        self._check_fits(arch)
+        start, memory = time.perf_counter(), PeakMemory(self.device)
+        proxy = self._as_proxy(arch)
+        histories, metrics = [], {}
+        for number in range(self.settings.seeds):
+            history, micro_batch = self._train(
+                proxy, _repeat(seed, number), self._told(report) if number == 0 else keep_going
+            )
+            histories.append(history)
+            if micro_batch is not None:
+                metrics["micro_batch"] = float(micro_batch)
+            if history.stopped:
+                break
+        last = [history.epochs[-1] for history in histories]
+        metrics |= {name: float(np.mean([each[name] for each in last])) for name in last[0]}
+        metrics["seconds"] = time.perf_counter() - start
+        if (peak := memory.mebibytes()) is not None:
+            metrics["peak_memory_mb"] = peak
+        curves = [[self._score(epoch) for epoch in history.epochs] for history in histories]
+        curve = tuple(float(np.mean(scores)) for scores in zip(*curves, strict=True))
+        return Evaluation(curve[-1], metrics, curve, pruned=histories[0].stopped)
+
+    def _check_fits(self, arch: Architecture) -> None:
+        input, classes = self._whole
+        if arch.input != input:
+            allowed = f"the data is prepared as {list(input)}"
+            raise InputError("input", list(arch.input), allowed)
+        if arch.classes != classes:
+            raise InputError("classes", arch.classes, f"the data has {classes} classes")
+
+    def _as_proxy(self, arch: Architecture) -> Architecture:
+        """The network that is trained in place of `arch`: at the proxy's resolution and width."""
+        if self.settings.width == 1 and self.data.input == arch.input:
+            return arch
+        stages = tuple(
+            tuple(map(self._thinner, stage)) if isinstance(stage, tuple) else self._thinner(stage)
+            for stage in arch.stages
+        )
+        return replace(arch, input=self.data.input, stages=stages)
+
+    def _thinner(self, choice: Choice) -> Choice:
+        if self.settings.width == 1:
+            return choice
+        return replace(choice, width=(choice.width or 1.0) * self.settings.width)
+
+    def _told(self, report: Report) -> Report:
+        def tell(epoch: int, metrics: Mapping[str, float]) -> bool:
+            return report(epoch, {**metrics, "score": self._score(metrics)})
+
+        return tell
+
+    def _score(self, metrics: Mapping[str, float]) -> float:
+        return SCORES[self.settings.score](metrics)
+
+    def _train(self, arch: Architecture, seed: int, report: Report) -> tuple[History, int | None]:
+        """What the training saw, and the size of its pieces where memory ran out at first."""
+        history, reason = self._try(arch, seed, report, None)
+        if history is not None:
+            return history, None
+        size = min(self.settings.batch_size, len(self.data.train))
+        micro_batch = max(2, -(-size // _RETRY))
+        history, again = self._try(arch, seed, report, micro_batch)
+        if history is None:
+            raise EvaluationError(f"{reason}; and in pieces of {micro_batch} examples: {again}")
+        return history, micro_batch
+
+    def _try(
+        self, arch: Architecture, seed: int, report: Report, micro_batch: int | None
+    ) -> tuple[History | None, str]:
         try:
-            history = self._train(arch, seed, report)
+            with seeded(seed, self.device):
+                net = self._network(arch)
+                return train_network(
+                    net,
+                    self.data.train,
+                    self.data.validation,
+                    self.settings,
+                    seed=seed,
+                    device=self.device,
+                    report=report,
+                    micro_batch=micro_batch,
+                ), ""
         except (RuntimeError, MemoryError) as error:
             reason = out_of_memory(error)
             if reason is None:
                 raise
-        else:
-            metrics = history.epochs[-1] | {"seconds": time.perf_counter() - start}
-            if self.device.type == "cuda":
-                peak = torch.cuda.max_memory_allocated(self.device)
-                metrics["peak_memory_mb"] = peak / 2**20
-            curve = tuple(epoch["accuracy"] for epoch in history.epochs)
-            return Evaluation(curve[-1], metrics, curve, pruned=history.stopped)
-        # Raised out here, where the first error is gone and with it its hold on the network.
+        # Here the error is gone, and with it its hold on the network.
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        raise EvaluationError(reason)
+        return None, reason
 
-    def _train(self, arch: Architecture, seed: int, report: Report) -> History:
-        with seeded(seed, self.device):
-            return train_network(
-                build_network(arch, execution=self.settings.table(self.device)),
-                self.data.train,
-                self.data.validation,
-                self.settings,
-                seed=seed,
-                device=self.device,
-                report=report,
-            )
+    def _network(self, arch: Architecture) -> torch.nn.Module:
+        try:
+            return build_network(arch, execution=self.settings.table(self.device))
+        except InputError as e:
+            if self.settings.width == 1:
+                raise
+            raise EvaluationError(f"at the proxy's width it cannot be built: {e}") from e
+
+
+def _repeat(seed: int, number: int) -> int:
+    """The seed of a further training; the first one's is the evaluation's own."""
+    return seed if number == 0 else int(np.random.SeedSequence((seed, number)).generate_state(1)[0])

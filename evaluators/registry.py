@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,14 +14,55 @@ from ..search_space.errors import unknown_name
 from .base import Evaluator
 from .data import SearchData, load_data, read_data_settings
 from .device import resolve_device
-from .proxy import ProxyTraining
+from .proxy import ProxySettings, ProxyTraining
 from .settings import Settings, read_settings
-from .training import TrainingSettings
+from .tabular import Tabular, TabularSettings
+from .zero_cost import MEASURES, ByCost, Measure, ZeroCost, ZeroCostSettings
 
-EVALUATORS: dict[
-    str, tuple[type[Settings], Callable[[Any, SearchData, torch.device], Evaluator]]
-] = {
-    "proxy": (TrainingSettings, ProxyTraining),
+
+@dataclass(frozen=True)
+class Given:
+    """What an evaluator may be made from. Data is loaded only by an evaluator that asks for it."""
+
+    data: Mapping[str, Any]
+    input: tuple[int, int, int]
+    classes: int
+    device: torch.device
+    seed: int
+
+    def search_data(self) -> SearchData:
+        """The test split is dropped here: no evaluator is ever given it."""
+        loaded = load_data(self.data, seed=self.seed, input=self.input, classes=self.classes)
+        return loaded.search
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An evaluator's settings, and how it is made."""
+
+    settings: type[Settings]
+    make: Callable[[Any, Given], Evaluator]
+
+
+def _zero_cost(measure: Measure, settings: ZeroCostSettings, given: Given) -> Evaluator:
+    return ZeroCost(measure, settings, given.search_data(), given.device)
+
+
+def _by_cost(name: str, settings: Settings, given: Given) -> Evaluator:
+    return ByCost(name, given.search_data())
+
+
+EVALUATORS: dict[str, Kind] = {
+    "proxy": Kind(
+        ProxySettings,
+        lambda settings, given: ProxyTraining(settings, given.search_data(), given.device),
+    ),
+    "tabular": Kind(TabularSettings, lambda settings, given: Tabular(settings, given.data)),
+    **{
+        name: Kind(ZeroCostSettings, partial(_zero_cost, measure))
+        for name, measure in MEASURES.items()
+    },
+    **{name: Kind(Settings, partial(_by_cost, name)) for name in ("flops", "params")},
 }
 
 
@@ -34,13 +77,13 @@ def create(
 ) -> Evaluator:
     """The evaluator of a config's `evaluator:` and `data:`, for architectures of this input.
 
-    The seed divides the data; the test split is dropped before the evaluator is made.
-    InputError where settings, data and input do not fit together or the device is absent.
+    The seed divides the data. InputError where settings, data and input do not fit together or the
+    device is absent.
     """
     settings = _read_evaluator_settings(evaluator)
-    where = resolve_device(device)
-    loaded = load_data(data, seed=seed, input=input, classes=classes)
-    return EVALUATORS[evaluator["name"]][1](settings, loaded.search, where)
+    read_data_settings(data)
+    given = Given(data, input, classes, resolve_device(device), seed)
+    return EVALUATORS[evaluator["name"]].make(settings, given)
 
 
 def check_settings(evaluator: Mapping[str, Any], data: Mapping[str, Any]) -> None:
@@ -55,4 +98,4 @@ def _read_evaluator_settings(evaluator: Mapping[str, Any]) -> Settings:
     name = evaluator.get("name")
     if not isinstance(name, str) or name not in EVALUATORS:
         raise unknown_name("evaluator.name", name, EVALUATORS)
-    return read_settings(EVALUATORS[name][0], evaluator, "evaluator")
+    return read_settings(EVALUATORS[name].settings, evaluator, "evaluator")

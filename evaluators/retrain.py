@@ -14,7 +14,8 @@ from .base import EvaluationError, Report, keep_going
 from .data import load_data
 from .device import out_of_memory, resolve_device, seeded
 from .settings import flag, integer, read_settings
-from .training import TrainingSettings, measure, train_network
+from .training import measure, train_network
+from .training_settings import TrainingSettings
 
 
 @dataclass(frozen=True)

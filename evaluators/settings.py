@@ -64,10 +64,11 @@ def real(
     above: float = -math.inf,
     low: float = -math.inf,
     below: float = math.inf,
+    high: float = math.inf,
 ) -> Any:
-    """A finite number with above < value, low <= value and value < below."""
+    """A finite number with above < value, low <= value, value < below and value <= high."""
     bounds = [f"above {above:g}"] * (above > -math.inf) + [f"{low:g} or more"] * (low > -math.inf)
-    bounds += [f"below {below:g}"] * (below < math.inf)
+    bounds += [f"below {below:g}"] * (below < math.inf) + [f"{high:g} or less"] * (high < math.inf)
     wanted = " ".join(["a number", " and ".join(bounds)]) + (", or null" if default is None else "")
 
     def problem(value: object) -> str | None:
@@ -77,15 +78,15 @@ def real(
             return f"{wanted} (YAML reads 1e-3 as text: write 1.0e-3)"
         if isinstance(value, bool) or not isinstance(value, int | float):
             return wanted
-        good = math.isfinite(value) and value > above and low <= value < below
+        good = math.isfinite(value) and above < value < below and low <= value <= high
         return None if good else wanted
 
     return _field(default, problem)
 
 
-def one_of(default: str, *others: str) -> Any:
-    names = (default, *others)
-    return _field(default, lambda v: None if v in names else f"choose from: {', '.join(names)}")
+def one_of(*names: str) -> Any:
+    """One of these; the first is the default."""
+    return _field(names[0], lambda v: None if v in names else f"choose from: {', '.join(names)}")
 
 
 def flag(default: bool) -> Any:
@@ -107,6 +108,12 @@ def execution_table() -> Any:
         return None
 
     return _field(None, problem)
+
+
+def optional_text(meaning: str) -> Any:
+    """Text, or null, which is the default."""
+    allowed = f"{meaning}, or null"
+    return _field(None, lambda v: None if v is None or (isinstance(v, str) and v) else allowed)
 
 
 def _field(default: object, problem: Callable[[object], str | None]) -> Any:

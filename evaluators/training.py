@@ -3,47 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.backends import cudnn
 from torch.nn import functional as F
 
-from ..search_space import ExecutionTable
+from .augment import Augment
 from .base import EvaluationError, Report, keep_going
-from .data import Split
-from .settings import Settings, execution_table, flag, integer, one_of, real
+from .split import Split
+from .step import Step
+from .training_settings import TrainingSettings
 
 PEAK_RATE = {"sgd": 0.1, "adamw": 0.01}
 WARM_UP = 0.25  # the share of all steps in which the rate rises to its peak
-
-
-@dataclass(frozen=True)
-class TrainingSettings(Settings):
-    """How a network is trained.
-
-    `batch_size` is an upper limit: an epoch is cut into equal batches of at most that many
-    examples. `learning_rate` is the peak of the one cycle; null takes PEAK_RATE's for the
-    optimizer. `bf16` matters on CUDA only. `execution`: what `convnas tune` measured, for networks
-    trained on the kind of device that it was measured on.
-    """
-
-    epochs: int = integer(5, at_least=1)
-    batch_size: int = integer(64, at_least=2)
-    optimizer: str = one_of("sgd", "adamw")
-    learning_rate: float | None = real(None, above=0)
-    weight_decay: float = real(5e-4, low=0)
-    label_smoothing: float = real(0.1, low=0, below=1)
-    channels_last: bool = flag(True)
-    bf16: bool = flag(True)
-    execution: Mapping[str, Any] | None = execution_table()
-
-    def table(self, device: torch.device) -> ExecutionTable | None:
-        """The executions measured for this kind of device; None: those of the rule."""
-        table = ExecutionTable.from_dict(self.execution) if self.execution is not None else None
-        return table if table is not None and table.device == device.type else None
 
 
 @dataclass(frozen=True)
@@ -63,20 +40,25 @@ def train_network(
     seed: int,
     device: torch.device,
     report: Report = keep_going,
+    micro_batch: int | None = None,
 ) -> History:
     """Train `net` in place, on `device`, where it stays.
 
-    The seed fixes the order of the examples. Layers that draw numbers themselves (dropout) use
-    torch's global generator: see `seeded`. Metrics: `train_loss`, the epoch's mean training loss;
-    `train_loss_sum`, its sum over the epochs so far; and where there is a validation split its
-    `accuracy` and `loss`. Raises EvaluationError when a loss is not finite.
+    The seed fixes the order of the examples and the augmentation. Layers that draw numbers
+    themselves (dropout) use torch's global generator: see `seeded`. `micro_batch`: see `Step`.
+    Metrics: `train_loss`, the epoch's mean training loss; `train_loss_sum`, its sum over the epochs
+    so far; and where there is a validation split its `accuracy` and `loss`. Raises EvaluationError
+    when a loss is not finite.
     """
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-    half = settings.bf16 and device.type == "cuda"
     net.to(device=device, memory_format=layout)  # type: ignore[call-overload]
-    train = train.to(device)
+    train = (train if settings.uint8 else train.floating()).to(device)
     validation = validation and validation.to(device)
+    augment = Augment(
+        device, flip=settings.flip, crop=settings.crop, cutout=settings.cutout, seed=seed
+    )
     optimizer = _optimizer(net, settings)
+    take_step = Step(net, optimizer, settings, device, micro_batch)
     # Equal batches: no last batch of one example, which batch normalisation cannot take.
     steps = math.ceil(len(train) / settings.batch_size)
     size = len(train) // steps
@@ -84,49 +66,48 @@ def train_network(
     generator = torch.Generator().manual_seed(seed)
     history: list[dict[str, float]] = []
     step = 0
-    for epoch in range(1, settings.epochs + 1):
-        net.train()
-        order = torch.randperm(len(train), generator=generator).to(device)
-        loss_sum = torch.zeros((), device=device)
-        for batch in torch.split(order[: steps * size], size):
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * one_cycle(step / (steps * settings.epochs))
-            images = train.images[batch].contiguous(memory_format=layout)
-            with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                logits = net(images)
-            loss = F.cross_entropy(
-                logits.float(), train.labels[batch], label_smoothing=settings.label_smoothing
-            )
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            loss_sum += loss.detach()
-            step += 1
-        train_loss = loss_sum.item() / steps  # the epoch's first wait for the device
-        _check_finite(train_loss, "training", epoch)
-        metrics = {
-            "train_loss": train_loss,
-            "train_loss_sum": train_loss + (history[-1]["train_loss_sum"] if history else 0.0),
-        }
-        if validation is not None:
-            metrics["accuracy"], metrics["loss"] = measure(net, validation, settings)
-            _check_finite(metrics["loss"], "validation", epoch)
-        history.append(metrics)
-        if report(epoch, metrics) and epoch < settings.epochs:
-            return History(tuple(history), stopped=True)
+    with _backends(settings):
+        for epoch in range(1, settings.epochs + 1):
+            net.train()
+            order = torch.randperm(len(train), generator=generator).to(device)
+            loss_sum = torch.zeros((), device=device)
+            for batch in torch.split(order[: steps * size], size):
+                for group in optimizer.param_groups:
+                    group["lr"] = group["peak"] * one_cycle(step / (steps * settings.epochs))
+                images = augment(train.batch(batch)).contiguous(memory_format=layout)
+                loss_sum += take_step(images, train.labels[batch])
+                step += 1
+            train_loss = loss_sum.item() / steps  # the epoch's first wait for the device
+            _check_finite(train_loss, "training", epoch)
+            metrics = {
+                "train_loss": train_loss,
+                "train_loss_sum": train_loss + (history[-1]["train_loss_sum"] if history else 0.0),
+            }
+            if validation is not None:
+                metrics["accuracy"], metrics["loss"] = measure(
+                    net, validation, settings, micro_batch
+                )
+                _check_finite(metrics["loss"], "validation", epoch)
+            history.append(metrics)
+            if report(epoch, metrics) and epoch < settings.epochs:
+                return History(tuple(history), stopped=True)
     return History(tuple(history), stopped=False)
 
 
 @torch.inference_mode()
-def measure(net: nn.Module, split: Split, settings: TrainingSettings) -> tuple[float, float]:
+def measure(
+    net: nn.Module, split: Split, settings: TrainingSettings, micro_batch: int | None = None
+) -> tuple[float, float]:
     """Accuracy and mean cross-entropy (no smoothing) of `net` on `split`, both on one device."""
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
-    device = split.images.device
+    device = split.pixels.device
     half = settings.bf16 and device.type == "cuda"
+    size = micro_batch or settings.batch_size
     net.eval()
     totals: Tensor = torch.zeros(2, device=device)
-    batches = torch.split(split.images, settings.batch_size)
-    for images, labels in zip(batches, torch.split(split.labels, settings.batch_size), strict=True):
+    for start in range(0, len(split), size):
+        chosen = slice(start, start + size)
+        images, labels = split.batch(chosen), split.labels[chosen]
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             logits = net(images.contiguous(memory_format=layout))
         loss = F.cross_entropy(logits.float(), labels, reduction="sum")
@@ -152,8 +133,25 @@ def _optimizer(net: nn.Module, settings: TrainingSettings) -> torch.optim.Optimi
         {"params": others, "weight_decay": 0.0, "peak": peak},
     ]
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=peak, momentum=0.9, nesterov=True, fused=True)
-    return torch.optim.AdamW(groups, lr=peak, fused=True)
+        return torch.optim.SGD(groups, lr=peak, momentum=0.9, nesterov=True, fused=settings.fused)
+    return torch.optim.AdamW(groups, lr=peak, fused=settings.fused)
+
+
+@contextmanager
+def _backends(settings: TrainingSettings) -> Iterator[None]:
+    """torch's global switches as the settings say, and afterwards as they were."""
+    before = cudnn.benchmark, cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
+    if settings.deterministic:
+        # Without it cuBLAS may take different workspaces, and torch refuses to promise anything.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    cudnn.benchmark = settings.benchmark and not settings.deterministic
+    cudnn.deterministic = settings.deterministic
+    torch.use_deterministic_algorithms(settings.deterministic or before[2])
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = before[:2]
+        torch.use_deterministic_algorithms(before[2])
 
 
 def _check_finite(loss: float, kind: str, epoch: int) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from .. import __version__
+from . import evaluator_commands
 from .errors import RunError
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -67,6 +68,9 @@ def cli(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+cli.add_command(evaluator_commands.tabulate)
 
 
 @cli.command()

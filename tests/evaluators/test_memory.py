@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,8 @@ import pytest
 import torch
 
 from convnas.evaluators.device import out_of_memory
+
+REASON = "out of memory: tried to allocate 270 MiB"
 
 # The limit is put on the child after its data is loaded and one small network is trained. The large
 # batch then needs several times the limit, in single tensors of 270 MiB.
@@ -40,6 +43,40 @@ except EvaluationError as error:
 print("AFTERWARDS", small.evaluate(network(8), seed=0).score == expected)
 """
 
+# What one batch keeps for the backward pass is known in closed form; the limit lies between what
+# the whole batch needs and what a quarter of it does.
+IN_PIECES = """
+import resource
+import torch
+torch.set_num_threads(1)
+from convnas import Architecture, cost, evaluators
+
+arch = Architecture.from_dict({"backbone": "resnet-cifar", "input": [1, 16, 16], "classes": 10,
+                               "stages": [{"conv": "vanilla"}] * 3})
+large = evaluators.create({"name": "proxy", "epochs": 1, "batch_size": 1078}, {"name": "digits"},
+                          input=(1, 16, 16), classes=10, device="cpu")
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 1078 * cost(arch).backward_bytes * 8 // 10,) * 2)
+heard = []
+result = large.evaluate(arch, seed=0, report=lambda epoch, metrics: heard.append(epoch))
+print(heard, result.metrics["micro_batch"])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit and /proc are Linux's")
+def test_a_batch_that_does_not_fit_is_tried_again_in_pieces():
+    done = subprocess.run(
+        [sys.executable, "-c", IN_PIECES],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        # What is freed goes back at once, so that the second try has what the first one had.
+        env={**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[0] == "[1] 270.0"
+
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit and /proc are Linux's")
 def test_out_of_memory_ends_the_evaluation_with_its_reason_and_frees_the_network():
@@ -48,7 +85,7 @@ def test_out_of_memory_ends_the_evaluation_with_its_reason_and_frees_the_network
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "REASON out of memory: tried to allocate 270 MiB",
+        f"REASON {REASON}; and in pieces of 270 examples: {REASON}",
         "CONTEXT None",
         "AFTERWARDS True",
     ]

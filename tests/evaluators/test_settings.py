@@ -35,6 +35,8 @@ def test_good_settings_pass_without_loading_anything():
         ({"learning_rate": float("nan")}, "evaluator.learning_rate: nan is not allowed"),
         ({"weight_decay": -1}, "evaluator.weight_decay: -1 is not allowed; a number 0 or more"),
         ({"weight_decay": None}, "evaluator.weight_decay: None is not allowed"),
+        ({"share": 1.5}, "evaluator.share: 1.5 is not allowed; a number above 0 and 1 or less"),
+        ({"score": "f1"}, "evaluator.score: 'f1' is not allowed; choose from: accuracy, train_l"),
         ({"label_smoothing": 1}, "label_smoothing: 1 is not allowed; a number 0 or more and below"),
         ({"bf16": "yes"}, "evaluator.bf16: 'yes' is not allowed; true or false"),
         ({"name": "proxi"}, "evaluator.name: 'proxi' is not allowed; did you mean 'proxy'?"),
@@ -50,14 +52,17 @@ def test_bad_evaluator_settings_are_refused_with_key_value_and_what_is_allowed(s
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        ({}, "data.name: None is not allowed; choose from: digits, npz"),
+        ({}, "data.name: None is not allowed; choose from: cifar10, cifar100, digits, "),
         ({"name": "digit"}, "data.name: 'digit' is not allowed; did you mean 'digits'"),
         ({**DIGITS, "path": "x"}, "data.path: this key is not allowed"),
         ({**DIGITS, "validation": 0}, "data.validation: 0 is not allowed; a number above 0 and b"),
         ({**DIGITS, "validation": 0.5, "test": 0.5}, r"validation \+ test must be below 1"),
         ({**DIGITS, "split_seed": -1}, "data.split_seed: -1 is not allowed; a whole number, 0"),
-        ({"name": "npz"}, "data.path: '' is not allowed; the path of an .npz file"),
+        ({"name": "npz"}, "data.path: '' is not allowed; the path of an .npz or .pt file"),
         ({"name": "npz", "path": 3}, "data.path: 3 is not allowed"),
+        ({"name": "mnist", "path": 3}, "data.path: 3 is not allowed; the folder that holds"),
+        ({"name": "mnist", "download": 1}, "data.download: 1 is not allowed; true or false"),
+        ({"name": "python:nowhere:x"}, "data.name: 'python:nowhere:x' .* it must be python:MOD"),
     ],
 )
 def test_bad_data_settings_are_refused(data, says):

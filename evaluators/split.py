@@ -1,0 +1,107 @@
+"""Examples of one split as tensors, kept as their source gives them and normalised batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_PIECE = 4096
+
+
+@dataclass(frozen=True)
+class Split:
+    """`pixels`: (N, C, H, W), uint8 or float32. `labels`: (N,) int64.
+
+    `mean` and `std`: (1, C, 1, 1), what a network's input is normalised by; None where the pixels
+    already are. uint8 takes a quarter of the memory, on a GPU too, and is normalised when cut.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    mean: Tensor | None = None
+    std: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def images(self) -> Tensor:
+        """All of them, normalised: (N, C, H, W) float32."""
+        return self.normalised(self.pixels)
+
+    def batch(self, chosen: Tensor | slice) -> Tensor:
+        """The images at these indices, normalised."""
+        return self.normalised(self.pixels[chosen])
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        if self.mean is None or self.std is None:
+            return pixels
+        return (pixels.float() - self.mean) / self.std
+
+    def floating(self) -> Split:
+        """The same images, normalised once and kept as float32."""
+        return Split(self.images, self.labels)
+
+    def to(self, device: torch.device) -> Split:
+        return self._each(lambda tensor: tensor.to(device))
+
+    def joined(self, other: Split) -> Split:
+        """Both splits' examples; `other` is of the same data set, so normalised alike."""
+        pixels = torch.cat([self.pixels, other.pixels])
+        return replace(self, pixels=pixels, labels=torch.cat([self.labels, other.labels]))
+
+    def part(self, chosen: Tensor) -> Split:
+        """The examples at these indices."""
+        return replace(self, pixels=self.pixels[chosen], labels=self.labels[chosen])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Split:
+        mean = None if self.mean is None else change(self.mean)
+        std = None if self.std is None else change(self.std)
+        return Split(change(self.pixels), change(self.labels), mean, std)
+
+
+def fitted(images: Tensor, channels: int, size: tuple[int, int]) -> Tensor:
+    """(N, C, H, W) images with these channels and size, of the same type.
+
+    Grey ones are repeated over three channels, others are resized with antialiasing, bytes to the
+    nearest byte. ValueError where the channels cannot fit.
+    """
+    if images.shape[1] == 1 and channels == 3:
+        images = images.expand(-1, 3, -1, -1)
+    if images.shape[1] != channels:
+        raise ValueError(f"{images.shape[1]} channels are there, {channels} are wanted")
+    if tuple(images.shape[2:]) == size:
+        return images
+    # In pieces: as float32 the whole would take four times the memory of its bytes.
+    return torch.cat([_resized(piece, size) for piece in torch.split(images, _PIECE)])
+
+
+def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    resized = F.interpolate(images.float(), size=size, mode="bilinear", antialias=True)
+    return resized if images.is_floating_point() else resized.round().clamp(0, 255).byte()
+
+
+def mean_and_std(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Of every channel, (C,) each; the std of a channel that never changes is given as 1.
+
+    Bytes are counted, which is exact and needs no copy as floating point.
+    """
+    if images.is_floating_point():
+        std, mean = torch.std_mean(images, dim=(0, 2, 3), correction=0)
+    else:
+        values = torch.arange(256, dtype=torch.float64)
+        counts = torch.stack(
+            [
+                torch.bincount(images[:, channel].flatten(), minlength=256)
+                for channel in range(images.shape[1])
+            ]
+        ).double()
+        shares = counts / counts.sum(1, keepdim=True)
+        mean = shares @ values
+        std = (shares @ values**2 - mean**2).clamp(min=0).sqrt()
+    std = torch.where(std > 0, std, 1.0)
+    return mean.float(), std.float()

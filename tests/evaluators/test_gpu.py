@@ -1,0 +1,109 @@
+"""The fast path on a GPU: every switch, the graph against plain steps, repeats to the last bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from convnas import evaluators
+from convnas.evaluators import EvaluationError
+from convnas.search_space import Architecture, Choice
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+ARCH = Architecture(
+    "resnet-cifar",
+    (1, 8, 8),
+    10,
+    (Choice("octave", alpha=0.5), Choice("hetconv", p=4), Choice("res2net", scales=4)),
+)
+EXACT = {"bf16": False, "cuda_graph": False, "benchmark": False, "deterministic": True}
+SWITCHES = ("uint8", "channels_last", "bf16", "fused", "cuda_graph", "benchmark")
+
+
+def make(device="cuda", **settings):
+    return evaluators.create(
+        {"name": "proxy", "epochs": 2, **settings},
+        {"name": "digits"},
+        input=(1, 8, 8),
+        classes=10,
+        device=device,
+        seed=0,
+    )
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("off", [None, *SWITCHES])
+def test_it_learns_with_every_switch_on_and_with_each_one_off(off, optimizer):
+    settings = {"optimizer": optimizer, "flip": True, "crop": 1, "epochs": 5}
+    result = make(**settings, **({off: False} if off else {})).evaluate(ARCH, seed=0)
+    assert result.score > 0.7
+    assert result.metrics["peak_memory_mb"] > 0
+
+
+def test_the_graph_gives_what_single_steps_give():
+    plain = make(**EXACT).evaluate(ARCH, seed=0)
+    graph = make(**{**EXACT, "cuda_graph": True}).evaluate(ARCH, seed=0)
+    assert graph.metrics["train_loss"] == pytest.approx(plain.metrics["train_loss"], rel=1e-3)
+    assert graph.score == pytest.approx(plain.score, abs=0.03)
+
+
+def test_a_step_that_cannot_be_captured_is_launched_piece_by_piece(monkeypatch, caplog):
+    def refuse(*args, **kwargs):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(torch.cuda, "graph", refuse)
+    assert make(**{**EXACT, "cuda_graph": True}).evaluate(ARCH, seed=0).curve == (
+        make(**EXACT).evaluate(ARCH, seed=0).curve
+    )
+    assert "no CUDA graph" in caplog.text
+
+
+@pytest.mark.parametrize("settings", [{}, {"bf16": False}, {"cuda_graph": False}])
+def test_deterministic_repeats_are_equal_to_the_last_bit(settings):
+    evaluator = make(deterministic=True, flip=True, crop=1, cutout=2, **settings)
+    first, second = (evaluator.evaluate(ARCH, seed=0) for _ in range(2))
+    assert first.curve == second.curve
+    assert first.metrics["train_loss_sum"] == second.metrics["train_loss_sum"]
+
+
+def test_the_gpu_and_the_cpu_train_alike():
+    on_gpu, on_cpu = (make(device, **EXACT).evaluate(ARCH, seed=0) for device in ("cuda", "cpu"))
+    assert on_gpu.metrics["train_loss"] == pytest.approx(on_cpu.metrics["train_loss"], rel=0.02)
+
+
+def test_running_out_of_memory_is_retried_in_pieces_and_told_where_that_fails_too():
+    evaluator = make(batch_size=1078, cuda_graph=False)
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    try:
+        torch.cuda.set_per_process_memory_fraction(40 * 2**20 / total)
+        with pytest.raises(EvaluationError, match=r"out of memory on the GPU.* in pieces of 270"):
+            make(batch_size=1078, cuda_graph=False).evaluate(ARCH, seed=0)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert np.isfinite(evaluator.evaluate(ARCH, seed=0).score)
+
+
+def test_nothing_waits_for_the_device_inside_an_epoch():
+    from convnas.evaluators.step import Step
+
+    evaluator = make(cuda_graph=False)
+    waited = []
+    take_step = Step.__call__
+
+    def watched(self, images, labels):
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return take_step(self, images, labels)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+            waited.append(1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Step, "__call__", watched)
+        evaluator.evaluate(ARCH, seed=0)
+    assert waited

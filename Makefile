@@ -7,7 +7,7 @@ PYTEST_WORKERS ?= 2
 # One torch thread a process: two threads on a busy machine are many times slower.
 export OMP_NUM_THREADS = 1
 
-.PHONY: search test lint types tests format clean bench-operators
+.PHONY: search test lint types tests format clean bench-operators bench-space
 search: $(VENV)/.installed
 	$(BIN)/convnas launch -o $(RUN_DIR)
 
@@ -46,3 +46,6 @@ bench-operators: $(VENV)/.installed-test
 
 clean:
 	rm -rf build *.egg-info .*_cache .hypothesis
+
+bench-space: $(VENV)/.installed-test
+	$(BIN)/python -m convnas.benchmarks.space

@@ -62,7 +62,7 @@ class Asking:
 
     def new(self) -> Proposal | None:
         """The strategy's next; None where that trial was refused, or the set is `exhausted`."""
-        if len(self._seen) >= self._feasible.count:
+        if self._feasible.holds_at_most(len(self._seen)):
             self.exhausted = True
         return None if self.exhausted else self._propose(self._study.ask)
 

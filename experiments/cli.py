@@ -166,26 +166,22 @@ def _said_of_rungs(rungs: list[dict[str, Any]]) -> list[str]:
 @click.option("--budget", metavar="FLOPS", help="Most multiply-adds allowed, like 400K or 1.5M.")
 @_JSON
 def space(config: str, budget: str | None, as_json: bool) -> None:
-    """Count the architectures of CONFIG's space, and those inside its budget."""
-    from ..search_space import cost as cost_of
-    from ..search_space import format_quantity
+    """Count the architectures of CONFIG's space, and those inside its budget.
+
+    Also: how their multiply-adds are spread, and how each choice moves them on average.
+    """
     from .config import read_config
+    from .space_summary import summarised
 
     settings = read_config(config, budget=budget)
     whole = settings.search_space()
-    feasible = settings.feasible(whole)
-    ends = {"min": feasible.cheapest(), "max": feasible.dearest()}
-    costs = {end: cost_of(point).flops for end, point in ends.items()}
+    summary = summarised(whole, settings.feasible(whole))
     if as_json:
-        counts = {"size": whole.size, "feasible": feasible.count}
-        _emit({**counts, "flops": costs, "notes": list(whole.notes)})
+        _emit(summary)
         return
-    click.echo(f"space     {whole.size:,} architectures")
-    click.echo(f"feasible  {feasible.count:,} ({100 * feasible.count / whole.size:.3g} %)")
-    for end, point in ends.items():
-        click.echo(f"{end}       {format_quantity(costs[end])} flops: {point}")
-    for note in whole.notes:
-        click.echo(f"note      {note}")
+    from .console import print_space
+
+    print_space(summary)
 
 
 @cli.command()

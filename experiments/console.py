@@ -139,3 +139,42 @@ def print_lines(*lines: str) -> None:
 def _out() -> Console:
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
+
+
+def print_space(summary: dict[str, Any]) -> None:
+    """The counts, a histogram of flops with the budget's part of it, and what each choice costs."""
+    low, high = summary["feasible_bounds"]
+    share = f"({100 * summary['share']:.3g} %)"
+    count = f"{low:,} {share}" if low == high else f"between {low:,} and {high:,}"
+    lines = [f"space     {summary['size']:,} architectures", f"feasible  {count}"]
+    if summary["acceptance"] < 1:
+        lines.append(f"sampling  keeps {100 * summary['acceptance']:.3g} % of its draws")
+    for end, point in summary["architectures"].items():
+        lines.append(f"{end}       {format_quantity(summary['flops'][end])} flops: {point}")
+    lines += [f"note      {note}" for note in summary["notes"]]
+    print_lines(*lines, "", *_histogram_lines(summary), "")
+    table = Table(box=None, pad_edge=False, title="flops above the mean", title_justify="left")
+    table.add_column("parameter")
+    table.add_column("choice")
+    table.add_column("flops", justify="right")
+    for name, labels in summary["effects"].items():
+        for i, (label, effect) in enumerate(labels.items()):
+            sign = "-" if effect < 0 else "+"
+            size = format_quantity(round(abs(effect)))
+            table.add_row(name if i == 0 else "", str(label), f"{sign}{size}")
+    _out().print(table)
+
+
+def _histogram_lines(summary: dict[str, Any]) -> list[str]:
+    spread = summary["histogram"]
+    least, most = summary["budget"].get("flops", (None, None))
+    how = "all architectures" if spread["exact"] else "100,000 uniform draws"
+    lines = [f"flops of {how}; # may be inside the flops budget"]
+    greatest = max(spread["shares"])
+    for start, end, share in zip(
+        spread["edges"][:-1], spread["edges"][1:], spread["shares"], strict=True
+    ):
+        inside = (most is None or start <= most) and (least is None or end >= least)
+        bar = ("#" if inside else "-") * round(40 * share / greatest)
+        lines.append(f"{format_quantity(round(start)):>7}  {100 * share:5.1f} %  {bar}")
+    return lines

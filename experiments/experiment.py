@@ -111,7 +111,7 @@ def launch(run: RunDirectory, config: ExperimentConfig, watch: Watch = unwatched
                 config,
                 study,
                 storage,
-                share=feasible.count / feasible.size,
+                share=feasible.share,
                 log=run.log,
                 watch=watch_and_note,
             )

@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -168,10 +169,31 @@ class Architecture:
         )
         return f"{self.backbone} {'x'.join(map(str, self.input))} {self.classes}: {stages}"
 
-    @property
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.backbone, self.input, self.classes, self.stages))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
     def key(self) -> str:
         """16 hexadecimal digits: a digest of the canonical text."""
         return hashlib.sha256(str(self).encode()).hexdigest()[:16]
+
+    @classmethod
+    def parse(cls, text: str) -> Architecture:
+        """The architecture whose canonical text this is. Raises InputError."""
+        head, _, tail = text.partition(": ")
+        try:
+            backbone, shape, classes = head.split()
+            size = [int(number) for number in shape.split("x")]
+            count = int(classes)
+        except ValueError as e:
+            form = "write it like resnet-cifar 1x8x8 10: vanilla | octave(alpha=0.5) | vanilla"
+            raise InputError("architecture", text, form) from e
+        stages = tuple(_parse_stage(stage.strip()) for stage in tail.split("|"))
+        return cls(backbone, check_input(size), count, stages)
 
     def to_dict(self) -> dict[str, Any]:
         stages = [
@@ -220,6 +242,13 @@ class Architecture:
             return cls.from_dict(content)
         except InputError as e:
             raise e.under(str(path)) from e
+
+
+def _parse_stage(text: str) -> StageChoice:
+    if not text.startswith("["):
+        return Choice.parse(text)
+    # A comma inside brackets belongs to a choice's numbers.
+    return tuple(Choice.parse(block) for block in re.split(r",\s*(?![^(]*\))", text.strip("[] ")))
 
 
 def _stage(value: Any, key: str) -> StageChoice:

@@ -69,6 +69,7 @@ class Cost:
         }
 
 
+@lru_cache(maxsize=65536)
 def cost(architecture: Architecture, convention: str = "multiply-adds") -> Cost:
     """The cost of an architecture; `convention` is "multiply-adds" or "paper".
 

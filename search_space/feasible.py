@@ -14,6 +14,7 @@ import numpy as np
 
 from .budget import Limit
 from .chain import Bools, Chain, Indices, Ints, Label
+from .halves import TooLarge
 from .implied import Implied
 from .impossible import nothing_within, refuse_impossible
 from .limits import Limits
@@ -109,6 +110,19 @@ class FeasibleSet(Generic[Point]):
     def count_bounds(self) -> tuple[int, int]:
         """An interval that certainly holds `count`; both ends equal where it is known."""
         return self._engine.count_bounds
+
+    @property
+    def share(self) -> float:
+        """The part of the space within the limits; where it is not counted, from the middle of
+        `count_bounds`."""
+        return sum(self.count_bounds) / 2 / self.size
+
+    def holds_at_most(self, n: int) -> bool:
+        """Whether there are at most `n` points; False where they are too many to be counted."""
+        try:
+            return self.count <= n
+        except TooLarge:
+            return False
 
     @property
     def acceptance(self) -> float:

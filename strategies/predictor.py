@@ -81,7 +81,7 @@ class PredictorStrategy(Strategy):
     @cached_property
     def _everything(self) -> Ints | None:
         """(n, n_positions) the whole set, None where it is too large."""
-        if self.feasible.count_bounds[0] > _ALL or self.feasible.count > _ALL:
+        if not self.feasible.holds_at_most(_ALL):
             return None
         return np.array(list(self.feasible.indices_in_order()))
 

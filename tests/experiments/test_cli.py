@@ -96,8 +96,13 @@ def test_space_counts(config: Config, write: Callable[..., str], capsys: Capture
     assert (counted["size"], counted["feasible"]) == (125, 125)
     # The vanilla network is the dearest: every other choice only saves.
     assert 0 < counted["flops"]["min"] < counted["flops"]["max"] == 1_256_960
+    assert sum(counted["histogram"]["shares"]) == pytest.approx(1)
+    for labels in counted["effects"].values():
+        assert labels["vanilla"] == max(labels.values()) > 0
     assert main(["space", path]) == 0
-    assert "125 architectures" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "125 architectures" in said
+    assert "flops above the mean" in said
 
 
 def test_cost_counts_the_whole_as_the_sum_of_its_parts(

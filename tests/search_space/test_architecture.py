@@ -43,6 +43,19 @@ def test_an_architecture_survives_yaml_and_json(stages) -> None:
         again = Architecture.from_dict(yaml.safe_load(text))
         assert again == arch
         assert again.key == arch.key
+    assert Architecture.parse(str(arch)) == arch
+
+
+def test_blocks_survive_text() -> None:
+    blocks = (Choice("res2net", scales=4, base_width=26), Choice("octave", alpha=0.5))
+    arch = Architecture("resnet50", (3, 32, 32), 10, (blocks, Choice("vanilla", depth=2)))
+    assert Architecture.parse(str(arch)) == arch
+
+
+@pytest.mark.parametrize("text", ["", "resnet50", "resnet50 3x32x32 10: ", "a b c: vanilla"])
+def test_text_that_is_no_architecture_is_refused(text) -> None:
+    with pytest.raises(InputError):
+        Architecture.parse(text)
 
 
 def test_files_of_either_kind_hold_the_same(tmp_path) -> None:

@@ -71,6 +71,7 @@ def cli(context: click.Context) -> None:
 
 
 cli.add_command(evaluator_commands.tabulate)
+cli.add_command(evaluator_commands.latency)
 
 
 @cli.command()
@@ -175,7 +176,8 @@ def space(config: str, budget: str | None, as_json: bool) -> None:
 
     settings = read_config(config, budget=budget)
     whole = settings.search_space()
-    summary = summarised(whole, settings.feasible(whole))
+    feasible = settings.feasible(whole)
+    summary = {**summarised(whole, feasible), **evaluator_commands.latency_range(feasible)}
     if as_json:
         _emit(summary)
         return
@@ -192,13 +194,26 @@ def space(config: str, budget: str | None, as_json: bool) -> None:
     default="multiply-adds",
     help="multiply-adds, or paper: as the operators' papers count [default: multiply-adds].",
 )
+@click.option("--latency", is_flag=True, help="Measure inference too, whole and part by part.")
+@click.option("--batch", type=click.IntRange(min=1), default=1, metavar="N", help="For --latency.")
+@_DEVICE
 @_JSON
-def cost(architecture: str, convention: str, as_json: bool) -> None:
+def cost(
+    architecture: str,
+    convention: str,
+    latency: bool,
+    batch: int,
+    device: str | None,
+    as_json: bool,
+) -> None:
     """Count multiply-adds, parameters, activations and bytes kept for backward."""
     from ..search_space import Architecture
     from ..search_space import cost as cost_of
 
-    counted = cost_of(Architecture.load(architecture), convention).to_dict()
+    loaded = Architecture.load(architecture)
+    counted = cost_of(loaded, convention).to_dict()
+    if latency:
+        evaluator_commands.add_latency(counted, loaded, device=device or "cpu", batch=batch)
     if as_json:
         _emit(counted)
     else:

@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails
 
 from ..search_space.errors import InputError, unknown_key
 from ..search_space.files import read_yaml
+from . import latency
 from .hooks import check_evaluator
 from .objectives import check_objectives
 
@@ -75,7 +76,7 @@ class Final(_Section):
 
 class ExperimentConfig(_Section):
     """One experiment. `training` is how `train` and `export` train, beyond the search's proxies;
-    `versions` is written by a launch, for people, and not read back."""
+    `latency` says on which device it is measured, and how, see `latency.py`; `versions` is written by a launch, for people, and not read back."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
     space: Settings
@@ -83,6 +84,7 @@ class ExperimentConfig(_Section):
     data: Settings = {"name": "digits"}
     evaluator: Settings = {"name": "proxy"}
     training: Settings = {}
+    latency: Settings = {}
     objectives: list[str] = ["accuracy"]
     strategy: Named = Named(name="predictor")
     pruner: Pruner = Pruner()
@@ -118,8 +120,9 @@ class ExperimentConfig(_Section):
     def feasible(self, space: SearchSpace) -> FeasibleSet[Architecture]:
         """Raises InputError when no architecture of the space meets the budget."""
         from ..search_space import Budget
+        from .latency import timed
 
-        return space.within(Budget.from_config(self.budget))
+        return timed(self, space).within(Budget.from_config(self.budget))
 
 
 def demo_config() -> Path:
@@ -157,6 +160,22 @@ def read_config(source: str | Path | Mapping[str, Any], **changes: Any) -> Exper
     return config
 
 
+def unmeasured(raw: Settings, *, device: str | None) -> ExperimentConfig:
+    """A config whose latency is about to be measured, on `device`; its budget is not looked at."""
+    kept = raw.get("latency") or {}
+    if not isinstance(kept, dict):
+        raise InputError("latency", kept, "it must be a mapping such as {device: cpu, batch: 1}")
+    own = {key: value for key, value in kept.items() if key not in ("measured", "table")}
+    given = {**own, **({"device": device} if device else {})}
+    wanted = {key: value for key, value in raw.items() if key not in ("budget", "objectives")}
+    try:
+        config = ExperimentConfig.model_validate({**wanted, "latency": given})
+    except ValidationError as e:
+        raise _as_input_error(e.errors(include_url=False)[0]) from e
+    latency.check(config)
+    return config
+
+
 def _name_of(section: Any) -> Any:
     return section.get("name") if isinstance(section, dict) else None
 
@@ -173,6 +192,7 @@ def _check_with_the_rooms(config: ExperimentConfig) -> None:
         )
     check_evaluator(config.evaluator, config.data)
     read_settings(RetrainSettings, config.training, "training")
+    latency.check(config)
     if config.pruner.has_rungs and config.epochs <= config.pruner.min_epochs:
         allowed = f"it must be less than the {config.epochs} epochs of an evaluation"
         raise InputError("pruner.min_epochs", config.pruner.min_epochs, allowed)
@@ -193,7 +213,7 @@ def as_yaml(config: ExperimentConfig) -> str:
 
 def check_continues(old: ExperimentConfig, new: ExperimentConfig) -> None:
     """Raises InputError naming the first key of `new` that a continued run may not change."""
-    before, after = old.model_dump(mode="json"), new.model_dump(mode="json")
+    before, after = (_without_measured(each.model_dump(mode="json")) for each in (old, new))
     for name in before:
         if name not in MAY_CHANGE and before[name] != after[name]:
             if name == "budget" and _same_limits(before[name], after[name]):
@@ -203,6 +223,12 @@ def check_continues(old: ExperimentConfig, new: ExperimentConfig) -> None:
                 f"this run has {was!r}; only trials, workers, device, strategy and final may change"
             )
             raise InputError(key, now, f"{allowed} (or start another run directory with -o)")
+
+
+def _without_measured(config: Settings) -> Settings:
+    """A run keeps the latencies it began with, whatever is measured later."""
+    kept = {key: value for key, value in config["latency"].items() if key != "measured"}
+    return {**config, "latency": kept}
 
 
 def _same_limits(one: Settings, other: Settings) -> bool:

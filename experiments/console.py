@@ -78,7 +78,9 @@ def print_found(found: Iterable[Found]) -> None:
     """The best architectures, best first; beside the search's score that of the final choice."""
     found = list(found)
     final = ["new seeds"] if any(each.final for each in found) else []
-    table = Table("", "trial", "accuracy", *final, "flops", "params", "architecture", box=None)
+    timed = ["latency"] if any(each.latency_ms is not None for each in found) else []
+    names = ("", "trial", "accuracy", *final, "flops", "params", *timed, "architecture")
+    table = Table(*names, box=None)
     for rank, each in enumerate(found, 1):
         again = f"{each.final.mean:.4f} +- {each.final.spread:.4f}" if each.final else "-"
         table.add_row(
@@ -88,9 +90,14 @@ def print_found(found: Iterable[Found]) -> None:
             *([again] if final else []),
             format_quantity(each.flops),
             format_quantity(each.params),
+            *([_milliseconds(each.latency_ms)] if timed else []),
             stages_text(each.architecture),
         )
     _out().print(table)
+
+
+def _milliseconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}ms"
 
 
 def print_front(front: Iterable[Found], objectives: list[str]) -> None:
@@ -106,7 +113,7 @@ def print_front(front: Iterable[Found], objectives: list[str]) -> None:
 
 
 def print_cost(cost: dict[str, Any]) -> None:
-    """Flops, params and memory of each part and of the whole."""
+    """Flops, params and memory of each part and of the whole, and latency where it is known."""
     names = tuple(cost["head"])
     table = Table("", *names, box=None)
     stages = [(f"stage{i}", part) for i, part in enumerate(cost["stages"], 1)]
@@ -151,6 +158,9 @@ def print_space(summary: dict[str, Any]) -> None:
         lines.append(f"sampling  keeps {100 * summary['acceptance']:.3g} % of its draws")
     for end, point in summary["architectures"].items():
         lines.append(f"{end}       {format_quantity(summary['flops'][end])} flops: {point}")
+    if "latency_ms" in summary:
+        fastest, slowest = summary["latency_ms"].values()
+        lines.append(f"latency   {fastest:.3g} to {slowest:.3g} ms")
     lines += [f"note      {note}" for note in summary["notes"]]
     print_lines(*lines, "", *_histogram_lines(summary), "")
     table = Table(box=None, pad_edge=False, title="flops above the mean", title_justify="left")

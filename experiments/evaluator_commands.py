@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -72,3 +73,79 @@ def tabulate(
         click.echo(f"{len(table.rows)} architectures, {seeds} seeds, {failed} failed: {out}")
         click.echo(f"use it: evaluator: {{name: tabular, table: {out}}}")
     return 0
+
+
+@click.command()
+@click.argument("config")
+@click.option(
+    "-o",
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write the table too, for `latency: {table: FILE}` on another machine.",
+)
+@click.option("--again", is_flag=True, help="Measure anew what was measured before.")
+@click.option("--device", metavar="DEVICE", help="In place of the config's latency.device.")
+@_JSON
+def latency(config: str, out: Path | None, again: bool, device: str | None, as_json: bool) -> None:
+    """Measure the latency of every piece of CONFIG's networks on this machine.
+
+    The table that results estimates each network of the space; how well, it says itself. A config
+    with `latency:`, a latency in its budget or among its objectives uses it.
+    """
+    from .config import read_mapping, unmeasured
+    from .latency import table_of, write_table
+
+    settings = unmeasured(read_mapping(config), device=device)
+    space = settings.search_space()
+
+    def progress(done: int, total: int) -> None:
+        if done % 25 == 0 or done == total:
+            click.echo(f"measured {done}/{total}", err=True)
+
+    table = table_of(settings, space, again=again, progress=progress)
+    if out is not None:
+        write_table(table, out)
+    if as_json:
+        click.echo(json.dumps(table.to_dict(), indent=2))
+        return
+    timed = space.timed(table.times).within(None)
+    ends = latency_range(timed)["latency_ms"]
+    click.echo("  ".join(f"{name} {value}" for name, value in table.about.items()))
+    click.echo(f"networks  {space.size:,}, of {len(table.times)} different pieces")
+    click.echo(f"latency   {ends['min']:.3g} to {ends['max']:.3g} ms")
+    click.echo(
+        f"error     {100 * table.error:.2g} % (median of {table.networks} whole networks), worst"
+        f" {100 * table.worst:.2g} %; the pieces' own spread {100 * table.spread:.2g} %"
+    )
+
+
+def latency_range(feasible: Any) -> dict[str, dict[str, float]]:
+    """`latency_ms` of the fastest and the slowest; nothing where there is no table."""
+    from ..search_space.extremes import ToGo
+
+    chain = feasible.chain
+    if "latency" not in chain.costs:
+        return {}
+    row = chain.costs.index("latency")
+    low, high = feasible.limits.get("latency", (None, None))
+    least, most = ToGo.of(chain, row).total, ToGo.of(chain, row, sign=-1).total
+    ends = (max(least, low or 0), min(most, most if high is None else high))
+    return {"latency_ms": {"min": ends[0] / 1e6, "max": ends[1] / 1e6}}
+
+
+def add_latency(counted: dict[str, Any], architecture: Any, *, device: str, batch: int) -> None:
+    """Put `latency_us`, measured now, into what `cost` counted: the whole and each part."""
+    from ..evaluators.device import resolve_device
+    from ..evaluators.latency import LatencySettings, network_latency, part_latency
+    from ..search_space.parts import parts_of
+
+    where = resolve_device(device)
+    settings = LatencySettings(device=str(where), batch=batch)
+    stem, *stages, head = parts_of(architecture)
+    rows = [(counted["stem"], stem), *zip(counted["stages"], stages, strict=True)]
+    for row, part in [*rows, (counted["head"], head)]:
+        row["latency_us"] = part_latency(part, settings, where).median // 1000 if part else 0
+    whole = network_latency(architecture, settings, where)
+    counted["latency_us"] = whole.median // 1000
+    counted["latency_spread"] = whole.spread

@@ -25,6 +25,7 @@ from .config import (
 )
 from .errors import RunError
 from .final import architecture_of, run_final
+from .latency import with_measured
 from .objectives import directions
 from .progress import Progress, Watch, unwatched
 from .resources import worker_count
@@ -72,6 +73,7 @@ def launch(run: RunDirectory, config: ExperimentConfig, watch: Watch = unwatched
     """
     device = str(resolve_device(config.device))
     config = resolved(config, device=device)
+    config = with_measured(config, run.read_config() if run.exists else None)
     space = config.search_space()
     feasible = config.feasible(space)
     run.create()

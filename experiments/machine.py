@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import re
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
+
+from ..evaluators.device import cpu_name
 
 
 def conditions(device: str = "cpu") -> dict[str, Any]:
@@ -28,11 +28,3 @@ def conditions(device: str = "cpu") -> dict[str, Any]:
 
         found["gpu"] = torch.cuda.get_device_name(device)
     return found
-
-
-def cpu_name() -> str:
-    with suppress(OSError):
-        named = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-        if named:
-            return named[1].strip()
-    return platform.processor() or platform.machine()

@@ -1,6 +1,7 @@
 """What a search is after: accuracy alone, or accuracy and costs at once, as a Pareto front.
 
-`objectives: [accuracy, flops]` in the config. The budget stays hard whatever the objectives.
+`objectives: [accuracy, flops]` in the config. `latency` is that of the run's latency table, in
+milliseconds. The budget stays hard whatever the objectives.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ COSTS = ("flops", "params", "activations")
 def check_objectives(objectives: Sequence[str]) -> None:
     """Raises InputError. The first is accuracy; others: a cost, or a metric of the evaluator."""
     if not objectives or objectives[0] != ACCURACY:
-        allowed = "the first must be accuracy; then flops, params, activations or a metric's name"
+        allowed = "the first must be accuracy; then flops, params, activations, latency or a metric's name"
         raise InputError("objectives", list(objectives), allowed)
     if len(set(objectives)) != len(objectives):
         raise InputError("objectives", list(objectives), "each of them once")

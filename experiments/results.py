@@ -21,7 +21,7 @@ from .rungs import Rung, correlations, rung_epochs
 class Found:
     """A complete trial. `score` is the evaluator's, on the validation split where there is one.
 
-    final: its scores with new seeds, where the run has made its final choice and it took part.
+    latency_ms: milliseconds by the run's latency table, None where it has none. final: its scores with new seeds, where the run has made its final choice and it took part.
     """
 
     trial: int
@@ -31,6 +31,7 @@ class Found:
     architecture: Architecture
     final: Finalist | None = None
     values: tuple[float, ...] = ()
+    latency_ms: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -38,6 +39,7 @@ class Found:
             "score": self.score,
             "flops": self.flops,
             "params": self.params,
+            "latency_ms": self.latency_ms,
             "key": self.architecture.key,
             "architecture": self.architecture.to_dict(),
             "values": list(self.values),
@@ -72,7 +74,14 @@ def _found(trial: FrozenTrial, final: Finalist | None) -> Found:
     architecture = Architecture.from_dict(attrs["architecture"])
     values = tuple(trial.values)
     return Found(
-        trial.number, values[0], attrs["flops"], attrs["params"], architecture, final, values
+        trial=trial.number,
+        score=values[0],
+        flops=attrs["flops"],
+        params=attrs["params"],
+        architecture=architecture,
+        final=final,
+        values=values,
+        latency_ms=attrs.get("latency_ms"),
     )
 
 

@@ -133,7 +133,8 @@ class Telling:
         try:
             if not event.pruned:
                 wanted = self._config.objectives
-                found = values(wanted, event.score, running.architecture, event.metrics)
+                metrics = {**event.metrics, **_known(running.trial)}
+                found = values(wanted, event.score, running.architecture, metrics)
         except ValueError as e:
             self.fail(running.trial, str(e))
             return
@@ -191,6 +192,12 @@ class Telling:
 def stages_text(architecture: Architecture) -> str:
     """The choices alone, without backbone, input and classes, which all trials share."""
     return str(architecture).partition(": ")[2]
+
+
+def _known(trial: Trial) -> dict[str, float]:
+    """What was known of the architecture before it was trained: its latency, in milliseconds."""
+    known = trial.user_attrs.get("latency_ms")
+    return {} if known is None else {"latency": known}
 
 
 def _keep(trial: Trial, metrics: Mapping[str, float], **more: object) -> None:

@@ -12,9 +12,11 @@ from .errors import InputError, unknown_key
 Limit = tuple[int | None, int | None]
 """The least and the greatest cost allowed, both included; None where there is no limit."""
 
-KINDS = ("flops", "params", "activations")
+KINDS = ("flops", "params", "activations", "latency")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)(?:[eE](\+?\d{1,2}))?\s*([A-Za-z]?)\s*")
+_TIME_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
+_TIME = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|ms|s)\s*")
 _ALLOWED = "a positive number, with K, M, G or T (thousand to trillion) if you like: 400K, 1.5G"
 
 
@@ -35,6 +37,27 @@ def parse_quantity(value: Any, key: str = "quantity") -> int:
     return number
 
 
+def parse_time(value: Any, key: str = "time") -> int:
+    """`"5ms"`, `"800us"`, `"0.2 s"` -> nanoseconds; a number without a unit is refused.
+
+    InputError, under `key`, for anything else.
+    """
+    found = _TIME.fullmatch(value) if isinstance(value, str) else None
+    time = int(Decimal(found[1]) * _TIME_UNITS[found[2]]) if found else 0
+    if time < 1:
+        raise InputError(key, value, "it must be a time with its unit, like 5ms, 800us or 0.2s")
+    return time
+
+
+def format_time(nanoseconds: int) -> str:
+    """Three significant digits and a unit: 5_120_000 -> `"5.12ms"`."""
+    rounded = Context(prec=3, rounding=ROUND_HALF_EVEN).create_decimal(nanoseconds)
+    for unit, size in reversed(_TIME_UNITS.items()):
+        if abs(rounded) >= size:
+            return f"{(rounded / size).normalize():f}{unit}"
+    return f"{rounded:f}ns"
+
+
 def format_quantity(value: int) -> str:
     """Three significant digits and a unit: 1256960 -> `"1.26M"`, 999 -> `"999"`."""
     rounded = Context(prec=3, rounding=ROUND_HALF_EVEN).create_decimal(value)
@@ -45,14 +68,20 @@ def format_quantity(value: int) -> str:
 
 
 class Budget:
-    """Limits on flops (multiply-adds), params and activations (elements), several at once.
+    """Limits on flops (multiply-adds), params, activations (elements) and latency, several at once.
 
     A limit is a greatest value (`flops="1M"`), a pair (least, greatest) or a mapping with `min`
     and `max`; either end of the last two may be None. InputError where one cannot be read.
     """
 
-    def __init__(self, flops: Any = None, params: Any = None, activations: Any = None) -> None:
-        given = zip(KINDS, (flops, params, activations), strict=True)
+    def __init__(
+        self,
+        flops: Any = None,
+        params: Any = None,
+        activations: Any = None,
+        latency: Any = None,
+    ) -> None:
+        given = zip(KINDS, (flops, params, activations, latency), strict=True)
         self.limits: dict[str, Limit] = {
             kind: _limit(value, f"budget.{kind}") for kind, value in given if value is not None
         }
@@ -71,11 +100,13 @@ class Budget:
 
     def to_config(self) -> dict[str, Any]:
         """Plain data that `from_config` reads back to an equal budget."""
-        return {
-            kind: high if low is None else {"min": low, "max": high}
-            for kind, (low, high) in self.limits.items()
-            if (low, high) != (None, None)
-        }
+        config: dict[str, Any] = {}
+        for kind, limit in self.limits.items():
+            unit = "ns" if kind == "latency" else ""
+            low, high = (f"{end}{unit}" if end is not None and unit else end for end in limit)
+            if (low, high) != (None, None):
+                config[kind] = high if low is None else {"min": low, "max": high}
+        return config
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Budget) and self.to_config() == other.to_config()
@@ -99,7 +130,8 @@ def _limit(value: Any, key: str) -> Limit:
         ends = (value[0], value[1])
     else:
         ends = (None, value)
-    low, high = (None if end is None else parse_quantity(end, key) for end in ends)
+    parse = parse_time if key == "budget.latency" else parse_quantity
+    low, high = (None if end is None else parse(end, key) for end in ends)
     if low is not None and high is not None and low > high:
         raise InputError(key, value, "the least must not be above the greatest")
     return low, high

@@ -13,9 +13,10 @@ from typing import NamedTuple, Protocol
 
 from .architecture import Choice, StageChoice
 from .backbones import Backbone
+from .blocks import Block
 from .cost import block_cost, stage_cost
 from .layers import LayerCost, Signal
-from .plan import stage_end
+from .plan import plan_stage, plan_stage_block, stage_end
 from .stage_options import FACTORS, StageOptions
 
 ABSENT = "-"
@@ -49,6 +50,9 @@ class Slot(Protocol):
         """The cost and the next state; None where the option may not follow. Raises
         NotBuildable where it cannot be built."""
 
+    def blocks(self, state: State, option: Option) -> tuple[Block, ...]:
+        """What stands there in the network, for an option that `after` has a cost of."""
+
 
 @dataclass(frozen=True)
 class StageSlot:
@@ -73,6 +77,10 @@ class StageSlot:
         assert option is not None
         cost, signal = stage_cost(self.backbone.name, self.stage - 1, state.signal, option)
         return cost, State(signal)
+
+    def blocks(self, state: State, option: Option) -> tuple[Block, ...]:
+        assert option is not None
+        return plan_stage(self.backbone, self.stage - 1, state.signal, option)
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,16 @@ class BlockSlot:
         first = self.number == 0
         cost, signal = block_cost(self.backbone.name, self.stage - 1, first, state.signal, option)
         return cost, self._handed(State(signal))
+
+    def blocks(self, state: State, option: Option) -> tuple[Block, ...]:
+        last = self.number + 1 == max(self.depths)
+        if option is None:
+            return stage_end(self.backbone, state.signal) if last else ()
+        if self.number > 0:
+            option = replace(option, width=self._width(state.signal))
+        first = self.number == 0
+        block = plan_stage_block(self.backbone, self.stage - 1, first, state.signal, option)
+        return (block, *(stage_end(self.backbone, block.out) if last else ()))
 
     def _width(self, signal: Signal) -> float:
         planes = self.backbone.stages[self.stage - 1].planes * self.backbone.expansion

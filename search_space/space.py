@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .architecture import Architecture, Choice, check_classes, check_input
 from .backbones import Backbone, get_backbone
@@ -15,11 +18,15 @@ from .cost import cost, head_cost, stem_cost
 from .errors import InputError, unknown_key, unknown_name
 from .feasible import FeasibleSet
 from .files import read_yaml
+from .layers import Signal
 from .left_out import LeftOut
-from .plan import check_stage_count
-from .slots import BlockSlot, Option, Slot, assembled, slots_of, taken_apart
+from .limits import InfeasibleBudget
+from .parts import Part, SpaceParts, slot_parts
+from .plan import check_stage_count, plan_head, plan_stem
+from .slots import BlockSlot, Option, Slot, State, assembled, slots_of, taken_apart
 from .stage_options import StageOptions
 from .tabulate import tabulated
+from .timing import in_time_units, with_latency
 
 GRANULARITIES = ("stage", "block")
 _KEYS = ("backbone", "input", "classes", "granularity", "stage", "stages", "not")
@@ -132,14 +139,73 @@ class SearchSpace:
         return self.within(None).size
 
     def within(self, budget: Budget | None) -> FeasibleSet[Architecture]:
-        """The architectures inside a budget. Raises InfeasibleBudget where there is none."""
-        return FeasibleSet(
-            self.chain,
-            budget.limits if budget else {},
-            decode=self._decode,
-            encode=self._encode,
-            describe=describe,
-        )
+        """The architectures inside a budget. Raises InfeasibleBudget where there is none.
+
+        A limit on latency needs a `timed` space.
+        """
+        limits = budget.limits if budget else {}
+        if "latency" in limits and "latency" not in self.chain.costs:
+            allowed = "latency is measured, not counted: this space has no latency table"
+            raise InputError("budget.latency", limits["latency"], allowed)
+        try:
+            return FeasibleSet(
+                self.chain,
+                limits,
+                decode=self._decode,
+                encode=self._encode,
+                describe=self._describe,
+            )
+        except InfeasibleBudget as e:
+            raise in_time_units(e) if e.key == "budget.latency" else e from e
+
+    def parts(self) -> SpaceParts:
+        """The pieces that all its networks are put together from."""
+        return self._parts
+
+    @cached_property
+    def _parts(self) -> SpaceParts:
+        stem, signal = plan_stem(self.backbone, self.input)
+        image = Signal(*self.input)
+        arriving = [State(signal)]
+        positions = []
+        for slot, kept in zip(self._slots, self._kept, strict=True):
+            rows, arriving = slot_parts(slot, kept, arriving)
+            positions.append(rows)
+        heads = [
+            Part((plan_head(self.backbone, state.signal, self.classes),), state.signal)
+            for state in arriving
+        ]
+        return SpaceParts(Part((stem,), image) if stem else None, tuple(positions), tuple(heads))
+
+    def parts_of(self, architecture: Architecture) -> list[Part]:
+        """The pieces of one network of this space, from its stem to its head."""
+        parts, state = self.parts(), 0
+        found = [parts.stem]
+        indices = self._encode(architecture)
+        for rows, position, option in zip(
+            parts.positions, self.chain.positions, indices, strict=True
+        ):
+            found.append(rows[state][option])
+            state = int(position.state[state, option])
+        found.append(parts.heads[state])
+        return [part for part in found if part is not None]
+
+    def timed(self, times: Mapping[str, int]) -> SearchSpace:
+        """The same space with one more cost, "latency", in nanoseconds: the sum of its parts'.
+
+        times: a part's key -> nanoseconds, measured by whoever has the device. InputError where a
+        part of this space is missing.
+        """
+        timed = copy.copy(self)
+        timed.chain = with_latency(self.chain, self.parts(), times)
+        return timed
+
+    def _describe(self, architecture: Architecture) -> dict[str, Any]:
+        facts = describe(architecture)
+        if "latency" in self.chain.costs:
+            paid = self.chain.cost_of(np.array([self._encode(architecture)]))
+            facts["latency_ms"] = int(paid[0, self.chain.costs.index("latency")]) / 1e6
+        return facts
 
     def _decode(self, indices: tuple[int, ...]) -> Architecture:
         chosen = [kept[option] for kept, option in zip(self._kept, indices, strict=True)]

@@ -72,12 +72,10 @@ def test_a_search_with_two_objectives_keeps_its_front(
 def test_a_measured_metric_is_minimised_and_its_absence_said(
     scripted: Config, tmp_path: Path, trials_of: Trials
 ) -> None:
-    launch(*plan({**scripted, "objectives": ["accuracy", "latency"]}, tmp_path / "run", trials=1))
+    launch(*plan({**scripted, "objectives": ["accuracy", "energy"]}, tmp_path / "run", trials=1))
     (trial,) = trials_of(tmp_path / "run")
     assert trial.state == TrialState.FAIL
-    assert trial.user_attrs["reason"] == (
-        "the evaluator measures no latency; its metrics: accuracy"
-    )
+    assert trial.user_attrs["reason"] == ("the evaluator measures no energy; its metrics: accuracy")
 
 
 @pytest.mark.parametrize(

@@ -340,12 +340,13 @@ def status(run_dir: str, as_json: bool) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["yaml", "json", "pt"]),
+    type=click.Choice(["yaml", "json", "pt", "pt2", "onnx", "py", "timm"]),
     default="yaml",
-    help="pt: with trained weights (trained now if they are not yet) [default: yaml].",
+    help="All but yaml and json with trained weights (trained now if they are not yet). py: a"
+    " module that needs torch alone; timm: one that also registers with timm [default: yaml].",
 )
 @click.option(
-    "--fold", is_flag=True, help="pt for inference: batch norms folded into the convolutions."
+    "--fold", is_flag=True, help="For inference: batch norms folded into the convolutions."
 )
 @click.option(
     "-o",

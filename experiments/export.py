@@ -1,48 +1,131 @@
-"""The best architectures of a run, as files to take away."""
+"""The best architectures of a run, as files to take away, each with a card beside it."""
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from ..search_space.errors import InputError
 from ..search_space.files import atomic_write
+from ..search_space.network import Network
+from .model_card import card_facts, card_text, model_name
 from .results import Found, front_of, need_best
 from .run_dir import RunDirectory
 from .training import Tell, ensure_weights
 
 
-def _yaml(run: RunDirectory, found: Found, path: Path, tell: Tell) -> None:
+@dataclass
+class Taken:
+    """One architecture on its way out: its trained network is made when a format asks for it."""
+
+    run: RunDirectory
+    found: Found
+    tell: Tell
+    fold: bool
+
+    @cached_property
+    def trained(self) -> Path:
+        return ensure_weights(self.run, self.found.architecture, self.tell)
+
+    @cached_property
+    def info(self) -> dict[str, Any]:
+        """What was kept with the weights: metrics, data, seed."""
+        from ..search_space import read_network_file
+
+        return dict(read_network_file(self.trained)["info"])
+
+    @cached_property
+    def network(self) -> Network:
+        """On the CPU, in evaluation mode, folded where that was asked."""
+        from ..search_space import fold_batch_norm, load_network
+
+        network = load_network(self.trained)
+        return fold_batch_norm(network) if self.fold else network
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.found.architecture.input
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        return card_facts(self.found, self.info)
+
+
+Files = Iterator[tuple[Path, str | bytes]]
+
+
+def _yaml(taken: Taken, path: Path) -> Files:
+    found = taken.found
     comment = f"# score {found.score:.4f}, {found.flops} flops, {found.params} params\n"
     content = yaml.safe_dump(found.architecture.to_dict(), sort_keys=False, default_flow_style=None)
-    atomic_write(path, comment + content)
+    yield path, comment + content
 
 
-def _json(run: RunDirectory, found: Found, path: Path, tell: Tell) -> None:
-    atomic_write(path, json.dumps(found.architecture.to_dict(), indent=2) + "\n")
+def _json(taken: Taken, path: Path) -> Files:
+    yield path, json.dumps(taken.found.architecture.to_dict(), indent=2) + "\n"
 
 
-def _pt(run: RunDirectory, found: Found, path: Path, tell: Tell) -> None:
-    atomic_write(path, ensure_weights(run, found.architecture, tell).read_bytes())
+def _pt(taken: Taken, path: Path) -> Files:
+    if not taken.fold:
+        yield path, taken.trained.read_bytes()
+        return
+    from ..search_space.weights import network_bytes
+
+    weights = taken.network.state_dict()
+    yield path, network_bytes(taken.found.architecture, weights, folded=True, **taken.info)
 
 
-def _folded_pt(run: RunDirectory, found: Found, path: Path, tell: Tell) -> None:
-    from ..search_space import fold_batch_norm, load_network, read_network_file, save_network
+def _pt2(taken: Taken, path: Path) -> Files:
+    from .graphs import pt2_bytes
 
-    trained = ensure_weights(run, found.architecture, tell)
-    folded = fold_batch_norm(load_network(trained))
-    info = read_network_file(trained)["info"]
-    save_network(path, found.architecture, folded.state_dict(), folded=True, **info)
+    yield path, pt2_bytes(taken.network, taken.shape, taken.facts)
 
 
-FORMATS: dict[str, Callable[[RunDirectory, Found, Path, Tell], None]] = {
+def _onnx(taken: Taken, path: Path) -> Files:
+    from .graphs import onnx_bytes
+
+    yield path, onnx_bytes(taken.network, taken.shape, taken.facts)
+
+
+def _py(taken: Taken, path: Path, timm_name: str | None = None) -> Files:
+    import torch
+
+    from .standalone import module_source
+
+    if not path.stem.isidentifier() or path.suffix != ".py":
+        allowed = "a Python module's name is letters, digits and _, and ends in .py"
+        raise InputError("out", str(path), allowed)
+    buffer = io.BytesIO()
+    torch.save(taken.network.state_dict(), buffer)
+    yield path.with_name(f"{path.stem}_weights.pt"), buffer.getvalue()
+    architecture = taken.found.architecture
+    yield path, module_source(taken.network, architecture, taken.info, timm_name=timm_name)
+
+
+def _timm(taken: Taken, path: Path) -> Files:
+    return _py(taken, path, model_name(taken.found))
+
+
+FORMATS: dict[str, Callable[[Taken, Path], Files]] = {
     "yaml": _yaml,
     "json": _json,
     "pt": _pt,
+    "pt2": _pt2,
+    "onnx": _onnx,
+    "py": _py,
+    "timm": _timm,
 }
+"""A format -> the files it is made of, with their contents."""
+
+WITHOUT_WEIGHTS = ("yaml", "json")
+_MODULES = ("py", "timm")
 
 
 def export(
@@ -59,27 +142,50 @@ def export(
 
     `out` is a file for one architecture, a folder for several (or where it is one already). By
     default they go into the run directory: best.FORMAT, or export/. `fold`: batch normalisation is
-    folded into the convolutions, for inference.
+    folded into the convolutions, for inference. Beside FILE lies its card, FILE.md.
     """
-    if fold and form != "pt":
-        raise InputError("fold", form, "only the format pt carries weights to fold")
-    write = _folded_pt if fold else FORMATS[form]
+    if fold and form in WITHOUT_WEIGHTS:
+        carrying = ", ".join(name for name in FORMATS if name not in WITHOUT_WEIGHTS)
+        raise InputError("fold", form, f"a format that carries weights: {carrying}")
     found = need_best(run, top)
     if front:
         found = front_of(run)
+    suffix = "py" if form in _MODULES else form
     one = top == 1 and not front
     if out is None:
-        out = run.path / f"best.{form}" if one else run.path / "export"
+        out = run.path / f"best.{suffix}" if one else run.path / "export"
     if one and not out.is_dir():
         targets = [out]
     else:
-        names = (f"{rank}-{each.architecture.key}.{form}" for rank, each in enumerate(found, 1))
-        targets = [out / name for name in names]
+        targets = [
+            out / _name(rank, each.architecture.key, suffix) for rank, each in enumerate(found, 1)
+        ]
     written = list(zip(found, targets, strict=True))
     try:
         for each, path in written:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write(run, each, path, tell)
+            _write(Taken(run, each, tell, fold), form, path)
     except OSError as e:
         raise InputError("out", str(out), f"it cannot be written: {e.strerror}") from e
     return written
+
+
+def _name(rank: int, key: str, suffix: str) -> str:
+    # A module's name may not start with a digit.
+    return f"best_{rank}_{key}.py" if suffix == "py" else f"{rank}-{key}.{suffix}"
+
+
+def _write(taken: Taken, form: str, path: Path) -> None:
+    for target, content in FORMATS[form](taken, path):
+        atomic_write(target, content)
+    config = taken.run.read_config()
+    card = card_text(
+        taken.found,
+        {} if form in WITHOUT_WEIGHTS else taken.info,
+        file=path.name,
+        form=form,
+        data=config.data,
+        seed=config.seed,
+        folded=taken.fold,
+    )
+    atomic_write(path.with_name(f"{path.name}.md"), card)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import pickle
-import zipfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,13 @@ def save_network(
 
     folded: the weights are those of `fold_batch_norm(network)`, made on the CPU.
     """
+    atomic_write(Path(path), network_bytes(architecture, state_dict, folded=folded, **info))
+
+
+def network_bytes(
+    architecture: Architecture, state_dict: dict[str, Tensor], *, folded: bool = False, **info: Any
+) -> bytes:
+    """What `save_network` writes."""
     content = {
         "convnas": FORMAT,
         "architecture": architecture.to_dict(),
@@ -41,23 +47,20 @@ def save_network(
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    atomic_write(Path(path), buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read_network_file(path: str | Path) -> dict[str, Any]:
     """The file's mapping, read with weights_only=True. Raises InputError for any other file."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # About a foreign pickle's protocol; such a file is refused below.
+            warnings.simplefilter("ignore", UserWarning)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as e:
         raise InputError(str(path), "this file", f"it cannot be read: {e.strerror or e}") from e
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        KeyError,
-        zipfile.BadZipFile,
-    ) as e:
+    except Exception as e:
+        # Whatever torch's reader falls over in bytes that are not its own.
         raise InputError(str(path), "this file", "it is not a file of weights, or damaged") from e
     if not isinstance(content, dict) or content.get("convnas") != FORMAT:
         raise InputError(str(path), "this file", "it was not written by convnas")

@@ -309,6 +309,59 @@ def train(architecture: str, as_json: bool, **options: Any) -> None:
 
 
 @cli.command()
+@click.argument("config")
+@click.option(
+    "--strategies",
+    "names",
+    required=True,
+    metavar="A,B,C",
+    help="Which to compare; random is always among them.",
+)
+@click.option("--repeats", type=int, default=5, metavar="R", help="Searches by each [default: 5].")
+@click.option("--trials", type=int, metavar="N", help="Trainings of a search.")
+@click.option("--budget", metavar="FLOPS", help="Most multiply-adds allowed, like 400K or 1.5M.")
+@click.option("--workers", metavar="N", help="Processes that train, or auto.")
+@click.option(
+    "-o", "--out", metavar="DIR", type=click.Path(path_type=Path), help="[default: compare/NAME]"
+)
+@_DEVICE
+@_SEED
+@_JSON
+def compare(
+    config: str,
+    names: str,
+    repeats: int,
+    workers: str | None,
+    out: Path | None,
+    as_json: bool,
+    **changes: Any,
+) -> int:
+    """Compare strategies on CONFIG: the best found after so many trainings, and seconds.
+
+    Every strategy searches R times, repeat r with the r-th seed; what two searches train alike is
+    trained once. A comparison that was stopped goes on where it was.
+    """
+    _quiet_optuna()
+    from . import console
+    from .compare import compare as run
+    from .comparison import rows
+    from .config import read_config
+
+    settings = read_config(config, workers=_workers(workers), **changes)
+    folder = out or Path("compare") / settings.name
+    listed = [name.strip() for name in names.split(",") if name.strip()]
+    result = run(settings, listed, repeats, folder, lambda line: click.echo(line, err=True))
+    if result is None:
+        return _say(f"stopped; run it again to go on in {folder}", 1)
+    if as_json:
+        _emit(result)
+    else:
+        console.print_rows(rows(result))
+        console.print_lines(f"written: {folder}/compare.json, .md and, with matplotlib, .png")
+    return 0
+
+
+@cli.command()
 @click.argument("run_dir")
 @_JSON
 def status(run_dir: str, as_json: bool) -> None:

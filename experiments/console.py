@@ -138,6 +138,14 @@ def print_backbones(listed: Iterable[dict[str, Any]]) -> None:
     _out().print(table)
 
 
+def print_rows(rows: list[list[str]]) -> None:
+    """A table whose head is its first row."""
+    table = Table(*rows[0], box=None)
+    for row in rows[1:]:
+        table.add_row(*row)
+    _out().print(table)
+
+
 def print_lines(*lines: str) -> None:
     for line in lines:
         _out().print(line, soft_wrap=True, markup=False)

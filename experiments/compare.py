@@ -1,0 +1,73 @@
+"""`convnas compare`: a folder with readings, curves, a table and a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..evaluators import resolve_device
+from ..search_space.errors import InputError
+from ..search_space.files import atomic_write
+from .comparing import compared, names_and_settings
+from .comparison import markdown, picture, summary
+from .config import ExperimentConfig, as_yaml, check_continues, read_config, resolved
+from .resources import worker_count
+from .signals import StopRequest
+from .workers import Pool
+
+
+def compare(
+    config: ExperimentConfig,
+    names: list[str],
+    repeats: int,
+    folder: Path,
+    tell: Callable[[str], None],
+) -> dict[str, Any] | None:
+    """Run the comparison, or go on with one, and write it into `folder`; None where stopped.
+
+    Raises InputError, also where `folder` holds another experiment's comparison.
+    """
+    if len(config.objectives) > 1:
+        raise InputError("objectives", config.objectives, "compare looks at accuracy alone")
+    config = resolved(config, device=str(resolve_device(config.device)))
+    names_and_settings(config, names)
+    _prepare(folder, config)
+    first = config.feasible(config.search_space()).cheapest()
+    setup = {
+        "evaluator": config.evaluator,
+        "data": config.data,
+        "input": list(first.input),
+        "classes": first.classes,
+        "device": config.device,
+        "seed": config.seed,
+    }
+    count = worker_count(config.workers, trials=config.trials * repeats, device=config.device)
+    with (
+        Pool(count, setup, log=folder / "log.txt", timeout=config.trial_timeout) as pool,
+        StopRequest(pool.wake) as stop,
+    ):
+        runs = compared(config, names, repeats, pool, folder, stop=lambda: stop.asked, tell=tell)
+    if runs is None:
+        return None
+    result = summary(runs, config.trials)
+    atomic_write(folder / "compare.json", json.dumps(result, indent=1) + "\n")
+    atomic_write(folder / "compare.md", markdown(result, config.name))
+    if not picture(result, folder / "compare.png", config.name):
+        tell("no picture: matplotlib is not installed (pip install 'convnas[plot]')")
+    return result
+
+
+def _prepare(folder: Path, config: ExperimentConfig) -> None:
+    kept = folder / "config.yaml"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if kept.exists():
+            check_continues(read_config(kept), config)
+        elif any(folder.iterdir()):
+            allowed = "it must be a new or empty folder, or a comparison"
+            raise InputError("out", str(folder), allowed)
+        atomic_write(kept, as_yaml(config))
+    except OSError as e:
+        raise InputError("out", str(folder), f"it cannot be written: {e.strerror}") from e

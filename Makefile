@@ -7,7 +7,7 @@ PYTEST_WORKERS ?= 2
 # One torch thread a process: two threads on a busy machine are many times slower.
 export OMP_NUM_THREADS = 1
 
-.PHONY: search test lint types tests format clean bench-operators bench-space
+.PHONY: search test lint types tests format clean bench-operators bench-search bench-space
 search: $(VENV)/.installed
 	$(BIN)/convnas launch -o $(RUN_DIR)
 
@@ -49,3 +49,6 @@ clean:
 
 bench-space: $(VENV)/.installed-test
 	$(BIN)/python -m convnas.benchmarks.space
+
+bench-search: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/search.py

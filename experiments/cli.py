@@ -428,6 +428,36 @@ def export(
     console.print_lines(*(f"written: {path}" for _, path in written))
 
 
+@cli.command()
+@click.argument("run_dir")
+@click.option(
+    "-o",
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Where the page goes [default: report.html in the run directory].",
+)
+@click.option(
+    "--png",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Also write every figure as a PNG file there.",
+)
+@_JSON
+def report(run_dir: str, out: Path | None, png: Path | None, as_json: bool) -> None:
+    """Write one HTML page about a run: progress, trade-off, what helps, the best, the cost."""
+    _quiet_optuna()
+    from .report import write_report
+    from .run_dir import RunDirectory
+
+    page, figures = write_report(RunDirectory.existing(run_dir), out, png)
+    if as_json:
+        _emit({"file": str(page), "figures": [str(path) for path in figures]})
+        return
+    for path in (page, *figures):
+        click.echo(f"written: {path}")
+
+
 def _quiet_optuna() -> None:
     import optuna
 

@@ -52,7 +52,11 @@ def best_of(run: RunDirectory, top: int) -> list[Found]:
 
     Those of the final choice come first, by what it found, the others by the search's score.
     """
-    trials, final = records.read_all(run.study_path)
+    return best_among(*records.read_all(run.study_path), top)
+
+
+def best_among(trials: list[FrozenTrial], final: list[FrozenTrial], top: int) -> list[Found]:
+    """As `best_of`, of trials that have been read."""
     judged = {one.trial: one for one in finalists(final)}
     places = {number: place for place, number in enumerate(judged)}
     ranked = sorted(records.ranked(trials), key=lambda t: places.get(t.number, len(places)))

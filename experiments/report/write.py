@@ -1,0 +1,86 @@
+"""A run's study in, a page out."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from ...search_space import Budget
+from ...search_space.errors import InputError
+from ...search_space.files import atomic_write
+from .. import records
+from ..config import ExperimentConfig, as_yaml
+from ..final import finalists
+from ..results import best_among, rungs_of, verdict
+from ..run_dir import RunDirectory
+from . import facts, page
+from .charts import Chart, charts_of
+
+_BEST = 5
+
+
+def write_report(
+    run: RunDirectory, out: Path | None = None, png: Path | None = None
+) -> tuple[Path, list[Path]]:
+    """Write the page to `out` (by default report.html in the run directory) and, where `png` names
+    a folder, every figure into it. Returns the page's path and the figures'. Raises InputError.
+    """
+    trials, final = records.read_all(run.study_path)
+    if not records.ranked(trials):
+        raise InputError("RUN_DIR", str(run.path), "it must hold at least one complete trial")
+    text, charts = rendered(run.read_config(), trials, final)
+    target = out or run.path / "report.html"
+    try:
+        atomic_write(target, text)
+        if png is None:
+            return target, []
+        png.mkdir(parents=True, exist_ok=True)
+        from .png import write_png
+
+        figures = [png / f"{chart.key}.png" for chart in charts]
+        for chart, path in zip(charts, figures, strict=True):
+            write_png(chart, path)
+    except OSError as e:
+        raise InputError(
+            "out", str(e.filename or target), f"it cannot be written: {e.strerror}"
+        ) from e
+    return target, figures
+
+
+def rendered(
+    config: ExperimentConfig, trials: list[FrozenTrial], final: list[FrozenTrial]
+) -> tuple[str, list[Chart]]:
+    """The page of these trials, at least one of them complete, and its figures."""
+    found = facts.scored(trials)
+    charts = charts_of(found, finalists(final), Budget.from_config(config.budget).limits["flops"])
+    best = best_among(trials, final, _BEST)
+    said = verdict(best)
+    nets = "".join(map(page.drawing, best))
+    sections = [("Best architectures", (f"<p>{escape(said)}</p>" if said else "") + nets)]
+    for chart in charts:
+        more = page.effects_table(facts.effects(found)) if chart.key == "importance" else ""
+        if chart.key == "proxies":
+            more = _rungs(config, trials)
+        sections.append((chart.title, page.figure(chart) + more))
+    sections.append(("Cost of the search", page.spent_table(facts.spent(trials, final))))
+    sections.append(("Settings", f"<pre>{escape(as_yaml(config))}</pre>"))
+    return page.page(f"{config.name}: architecture search", sections), charts
+
+
+def _rungs(config: ExperimentConfig, trials: list[FrozenTrial]) -> str:
+    rungs = rungs_of(config, trials)
+    if not rungs:
+        return ""
+    rows = [
+        (
+            str(r.epoch),
+            "-" if r.tau != r.tau else f"{r.tau:.2f}",
+            str(r.trials),
+            "on" if r.on else "off",
+        )
+        for r in rungs
+    ]
+    note = "<p>The pruner's rungs, over the trials that are never stopped:</p>"
+    return note + page.table(("epoch", "Kendall's tau", "trials", "rung"), rows)

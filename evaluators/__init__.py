@@ -2,7 +2,8 @@
 
 from .base import Evaluation, EvaluationError, Evaluator, Report, keep_going
 from .data import DataSet, SearchData, load_data
-from .device import resolve_device, seeded
+from .device import resolve_device, resolve_devices, seeded
+from .footprint import data_bytes, training_bytes
 from .proxy import ProxySettings, ProxyTraining
 from .registry import EVALUATORS, check_settings, create
 from .retrain import RetrainSettings, Trained, retrain
@@ -29,11 +30,14 @@ __all__ = [
     "TrainingSettings",
     "check_settings",
     "create",
+    "data_bytes",
     "keep_going",
     "load_data",
     "measure",
     "resolve_device",
+    "resolve_devices",
     "retrain",
     "seeded",
     "train_network",
+    "training_bytes",
 ]

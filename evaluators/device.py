@@ -30,6 +30,14 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def resolve_devices(name: str) -> list[torch.device]:
+    """Every device that a config's `device` stands for: with "auto" and "cuda" all GPUs there are."""
+    first = resolve_device(name)
+    if first.type == "cpu" or name not in ("auto", "cuda"):
+        return [first]
+    return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Within it, torch's global generators are seeded; afterwards they are as they were before."""

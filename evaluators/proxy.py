@@ -15,7 +15,7 @@ from .data import SearchData
 from .device import PeakMemory, out_of_memory, seeded
 from .scores import SCORES
 from .settings import integer, one_of, real
-from .training import History, train_network
+from .training import History, batch_size, train_network
 from .training_settings import TrainingSettings
 
 _RETRY = 4
@@ -119,7 +119,7 @@ class ProxyTraining:
         history, reason = self._try(arch, seed, report, None)
         if history is not None:
             return history, None
-        size = min(self.settings.batch_size, len(self.data.train))
+        size = batch_size(len(self.data.train), self.settings)
         micro_batch = max(2, -(-size // _RETRY))
         history, again = self._try(arch, seed, report, micro_batch)
         if history is None:

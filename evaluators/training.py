@@ -59,9 +59,8 @@ def train_network(
     )
     optimizer = _optimizer(net, settings)
     take_step = Step(net, optimizer, settings, device, micro_batch)
-    # Equal batches: no last batch of one example, which batch normalisation cannot take.
-    steps = math.ceil(len(train) / settings.batch_size)
-    size = len(train) // steps
+    size = batch_size(len(train), settings)
+    steps = len(train) // size
     # Drawn on the CPU, so that the order is the same for every device.
     generator = torch.Generator().manual_seed(seed)
     history: list[dict[str, float]] = []
@@ -92,6 +91,11 @@ def train_network(
             if report(epoch, metrics) and epoch < settings.epochs:
                 return History(tuple(history), stopped=True)
     return History(tuple(history), stopped=False)
+
+
+def batch_size(examples: int, settings: TrainingSettings) -> int:
+    """Of an epoch's equal batches: no last batch of one, which batch normalisation cannot take."""
+    return examples // math.ceil(examples / settings.batch_size)
 
 
 @torch.inference_mode()

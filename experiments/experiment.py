@@ -12,7 +12,7 @@ import optuna
 from optuna.storages import RDBStorage
 
 from .. import strategies
-from ..evaluators import resolve_device
+from ..evaluators import resolve_devices
 from . import records
 from .asking import Asking
 from .config import (
@@ -25,10 +25,10 @@ from .config import (
 )
 from .errors import RunError
 from .final import architecture_of, run_final
+from .jobs import setup_of, slots_of
 from .latency import with_measured
 from .objectives import directions
 from .progress import Progress, Watch, unwatched
-from .resources import worker_count
 from .run_dir import Lock, RunDirectory
 from .rungs import RungPruner
 from .search import Ending, Search
@@ -71,8 +71,8 @@ def launch(run: RunDirectory, config: ExperimentConfig, watch: Watch = unwatched
     Raises InputError when the run directory cannot be used or holds another experiment, RunError
     when the run cannot go on.
     """
-    device = str(resolve_device(config.device))
-    config = resolved(config, device=device)
+    found = resolve_devices(config.device)
+    config = resolved(config, device=str(found[0]) if len(found) == 1 else "cuda")
     config = with_measured(config, run.read_config() if run.exists else None)
     space = config.search_space()
     feasible = config.feasible(space)
@@ -90,18 +90,12 @@ def launch(run: RunDirectory, config: ExperimentConfig, watch: Watch = unwatched
             sampler=strategies.create(config.strategy.name, feasible, seed=config.seed, **settings),
             pruner=_pruner(config, run.log),
         )
-        setup = {
-            "evaluator": config.evaluator,
-            "data": config.data,
-            "input": list(feasible.cheapest().input),
-            "classes": feasible.cheapest().classes,
-            "device": device,
-            "seed": config.seed,
-        }
-        count = worker_count(config.workers, trials=config.trials, device=device)
-        run.log(f"launch: {config.trials} trials, {count} workers on {device}")
+        setup = setup_of(config, feasible.cheapest())
+        slots = slots_of(config, feasible.dearest(), trials=config.trials)
+        where = ", ".join(dict.fromkeys(slots))
+        run.log(f"launch: {config.trials} trials, {len(slots)} workers on {where}")
         with (
-            Pool(count, setup, log=run.log_path, timeout=config.trial_timeout) as pool,
+            Pool(slots, setup, log=run.log_path, timeout=config.trial_timeout) as pool,
             StopRequest(pool.wake) as stop,
         ):
 

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import evaluators
 from ..search_space import Architecture
+from .config import ExperimentConfig
 from .events import Failed, Reported, Scored
+from .resources import Need, worker_slots
 from .workers import Pool
 
 
@@ -69,20 +72,24 @@ def _outcome(event: Scored | Failed, epochs: Mapping[int, Mapping[str, float]]) 
     return Outcome(event.score, event.metrics, told)
 
 
-def setup_of(
-    evaluator: Mapping[str, Any],
-    data: Mapping[str, Any],
-    example: Architecture,
-    *,
-    device: str,
-    seed: int,
-) -> dict[str, Any]:
-    """What a pool's workers are told before their first evaluation."""
+def setup_of(config: ExperimentConfig, example: Architecture, **changes: Any) -> dict[str, Any]:
+    """What a pool's workers are told before their first evaluation; `changes` go over it."""
     return {
-        "evaluator": dict(evaluator),
-        "data": dict(data),
+        "evaluator": config.evaluator,
+        "data": config.data,
         "input": list(example.input),
         "classes": example.classes,
-        "device": device,
-        "seed": seed,
+        "device": "cpu",
+        "seed": config.seed,
+        **changes,
     }
+
+
+def slots_of(config: ExperimentConfig, dearest: Architecture, *, trials: int) -> list[str]:
+    """The device of each worker for a config's evaluations, of which `dearest` takes the most."""
+    devices = [str(device) for device in evaluators.resolve_devices(config.device)]
+    need = Need(
+        evaluators.training_bytes(config.evaluator, dearest),
+        evaluators.data_bytes(config.data, dearest.input),
+    )
+    return worker_slots(config.workers, trials=trials, devices=devices, need=need)

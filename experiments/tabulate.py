@@ -12,14 +12,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .. import evaluators
 from ..evaluators.table import FORMAT, Record, Table, stages_text
 from ..search_space.errors import InputError
 from .config import ExperimentConfig
 from .errors import RunError
-from .jobs import Job, Outcome, run_jobs, setup_of
+from .jobs import Job, Outcome, run_jobs, setup_of, slots_of
 from .machine import conditions
-from .resources import worker_count
 from .signals import StopRequest
 from .workers import Pool
 
@@ -81,7 +79,7 @@ def tabulate(
         raise InputError("space", "this space", allowed)
     if out.exists():
         raise InputError("OUT", str(out), "it is there already: choose another with -o")
-    device = str(evaluators.resolve_device(config.device))
+    slots = slots_of(config, feasible.dearest(), trials=total)
     journal = Journal(out.with_name(out.name + ".part"), _what(config, seeds))
     journal.open()
 
@@ -97,18 +95,15 @@ def tabulate(
         news = f"seed {job.seed}  {outcome.reason or f'{outcome.score:.4f}'}  {stages}"
         tell(len(journal.records), total, news)
 
-    setup = setup_of(
-        config.evaluator, config.data, feasible.cheapest(), device=device, seed=config.seed
-    )
-    count = worker_count(config.workers, trials=total, device=device)
+    setup = setup_of(config, feasible.cheapest())
     log = out.with_name(out.name + ".log")
     with (
-        Pool(count, setup, log=log, timeout=config.trial_timeout) as pool,
+        Pool(slots, setup, log=log, timeout=config.trial_timeout) as pool,
         StopRequest(pool.wake) as stop,
     ):
         if not run_jobs(left(), pool, done, stopped=lambda: stop.asked):
             return None
-    made = {**conditions(device), "date": time.strftime("%Y-%m-%d"), "workers": count}
+    made = {**conditions(slots[0]), "date": time.strftime("%Y-%m-%d"), "workers": len(slots)}
     header = {**_what(config, seeds), "made": made}
     rows = {
         stages: [journal.records[stages, seed] for seed in range(seeds)]

@@ -12,7 +12,7 @@ import os
 import selectors
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,7 @@ _START_LIMIT = 300.0
 class _Worker:
     number: int
     channel: Channel
+    device: str
     pid: int | None = None
     since: float = field(default_factory=time.monotonic)
     trial: int | None = None
@@ -50,16 +51,24 @@ class _Worker:
 
 
 class Pool:
-    """`count` worker processes that all hold the evaluator described by `setup`.
+    """Worker processes that all hold the evaluator described by `setup`.
 
-    `setup` is JSON-able: evaluator, data, input, classes, device, seed. What workers print goes to
-    the file `log`. `timeout` is the limit of one evaluation in seconds, None for no limit.
+    `workers` is their number, or the device of each. `setup` is JSON-able: evaluator, data, input,
+    classes, device, seed. What workers print goes to the file `log`. `timeout` is the limit of one
+    evaluation in seconds, None for no limit.
     """
 
     def __init__(
-        self, count: int, setup: Mapping[str, Any], *, log: Path, timeout: float | None = None
+        self,
+        workers: int | Sequence[str],
+        setup: Mapping[str, Any],
+        *,
+        log: Path,
+        timeout: float | None = None,
     ) -> None:
-        self._count, self._setup, self._log, self._timeout = count, dict(setup), log, timeout
+        own_device = [str(setup["device"])]
+        self._devices = own_device * workers if isinstance(workers, int) else list(workers)
+        self._setup, self._log, self._timeout = dict(setup), log, timeout
         self._workers: dict[int, _Worker] = {}
         self._numbers = itertools.count()
         self._selector = selectors.DefaultSelector()
@@ -155,7 +164,7 @@ class Pool:
             return [Reported(worker.trial, **message)]
         trial, worker.trial = worker.trial, None
         if kind == "failed":
-            if message["unexpected"] and self._setup["device"] != "cpu":
+            if message["unexpected"] and worker.device != "cpu":
                 # After such an error a GPU context may be unusable.
                 self._replace(worker)
             return [Failed(trial, message["reason"])]
@@ -213,7 +222,7 @@ class Pool:
     def _replace(self, worker: _Worker) -> None:
         self._forget(worker)
         self._nursery.kill(worker.number)
-        self._start()
+        self._start(worker.device)
 
     def _forget(self, worker: _Worker) -> None:
         del self._workers[worker.number]
@@ -221,21 +230,21 @@ class Pool:
             self._selector.unregister(worker.channel)
         worker.channel.close()
 
-    def _start(self) -> None:
+    def _start(self, device: str) -> None:
         ours, theirs = socket.socketpair()
-        worker = _Worker(next(self._numbers), Channel(ours))
+        worker = _Worker(next(self._numbers), Channel(ours), device)
         self._workers[worker.number] = worker
         self._selector.register(worker.channel, selectors.EVENT_READ, worker)
         with theirs:
             self._nursery.start(worker.number, theirs.fileno())
         with suppress(OSError):
-            worker.channel.send("setup", **self._setup)
+            worker.channel.send("setup", **{**self._setup, "device": device})
 
     def _open_nursery(self) -> None:
         self._nursery = Nursery(self._log)
         self._selector.register(self._nursery, selectors.EVENT_READ)
-        for _ in range(self._count):
-            self._start()
+        for device in self._devices:
+            self._start(device)
 
     def _close_nursery(self) -> int:
         """End it and all its workers; its exit code."""

@@ -53,7 +53,7 @@ from convnas import Architecture, cost, evaluators
 
 arch = Architecture.from_dict({"backbone": "resnet-cifar", "input": [1, 16, 16], "classes": 10,
                                "stages": [{"conv": "vanilla"}] * 3})
-large = evaluators.create({"name": "proxy", "epochs": 1, "batch_size": 1078}, {"name": "digits"},
+large = evaluators.create({"name": "proxy", "epochs": 1, "batch_size": 2000}, {"name": "digits"},
                           input=(1, 16, 16), classes=10, device="cpu")
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 1078 * cost(arch).backward_bytes * 8 // 10,) * 2)

@@ -1,0 +1,50 @@
+"""How much memory an evaluation will take, beforehand and roughly, so that workers can be counted."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from ..search_space import Architecture, cost
+
+_FLOAT = 4
+_WEIGHT_COPIES = 4
+"""Weight, gradient, and up to two numbers that the optimizer keeps."""
+
+_SLACK = 1.5
+"""What is kept for the backward pass is known; gradients on the way and workspaces are not."""
+
+_EXAMPLES = {"digits": 1797, "mnist": 70_000, "fashion-mnist": 70_000}
+_EXAMPLES |= {"cifar10": 60_000, "cifar100": 60_000}
+
+
+def training_bytes(evaluator: Mapping[str, Any], arch: Architecture) -> int:
+    """While `arch` is trained with a config's `evaluator:`; an evaluator without batches: 0."""
+    if evaluator.get("name") != "proxy":
+        return 0
+    batch = int(evaluator.get("batch_size", 64))
+    paid = cost(arch)
+    kept = batch * (paid.backward_bytes + _FLOAT * prod(arch.input))
+    return int(_SLACK * kept) + _WEIGHT_COPIES * _FLOAT * paid.params
+
+
+def data_bytes(data: Mapping[str, Any], input: tuple[int, int, int]) -> int:
+    """Of all examples at the networks' input size, one byte a value; 0 where nothing is known."""
+    name = data.get("name")
+    if name in _EXAMPLES:
+        return _EXAMPLES[str(name)] * prod(input)
+    path = Path(str(data.get("path", "")))
+    try:
+        if name == "npz":
+            with zipfile.ZipFile(path) as archive:
+                return sum(member.file_size for member in archive.infolist())
+        if name == "tensors":
+            return path.stat().st_size
+        if name == "images":
+            return sum(1 for file in path.rglob("*") if file.is_file()) * prod(input)
+    except (OSError, zipfile.BadZipFile):
+        return 0  # the workers will say what is wrong with it
+    return 0

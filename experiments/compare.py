@@ -13,7 +13,7 @@ from ..search_space.files import atomic_write
 from .comparing import compared, names_and_settings
 from .comparison import markdown, picture, summary
 from .config import ExperimentConfig, as_yaml, check_continues, read_config, resolved
-from .resources import worker_count
+from .jobs import setup_of, slots_of
 from .signals import StopRequest
 from .workers import Pool
 
@@ -34,18 +34,11 @@ def compare(
     config = resolved(config, device=str(resolve_device(config.device)))
     names_and_settings(config, names)
     _prepare(folder, config)
-    first = config.feasible(config.search_space()).cheapest()
-    setup = {
-        "evaluator": config.evaluator,
-        "data": config.data,
-        "input": list(first.input),
-        "classes": first.classes,
-        "device": config.device,
-        "seed": config.seed,
-    }
-    count = worker_count(config.workers, trials=config.trials * repeats, device=config.device)
+    feasible = config.feasible(config.search_space())
+    setup = setup_of(config, feasible.cheapest())
+    slots = slots_of(config, feasible.dearest(), trials=config.trials * repeats)
     with (
-        Pool(count, setup, log=folder / "log.txt", timeout=config.trial_timeout) as pool,
+        Pool(slots, setup, log=folder / "log.txt", timeout=config.trial_timeout) as pool,
         StopRequest(pool.wake) as stop,
     ):
         runs = compared(config, names, repeats, pool, folder, stop=lambda: stop.asked, tell=tell)

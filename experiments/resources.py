@@ -63,11 +63,6 @@ def worker_slots(
     return spread(devices, [space // need.on_gpu for space in free], min(beside, trials))
 
 
-def worker_count(setting: int | str, *, trials: int, device: str) -> int:
-    """How many workers, all on one device, for an evaluation that takes little memory."""
-    return len(worker_slots(setting, trials=trials, devices=[device]))
-
-
 def spread(devices: Sequence[str], fit: Sequence[int], most: int) -> list[str]:
     """One device after another, each as often as it has room, in all `most` at most, and one."""
     rounds = range(min(_MOST_ON_A_GPU, max(fit, default=0)))

@@ -72,6 +72,7 @@ def cli(context: click.Context) -> None:
 
 cli.add_command(evaluator_commands.tabulate)
 cli.add_command(evaluator_commands.latency)
+cli.add_command(evaluator_commands.fidelity)
 
 
 @cli.command()

@@ -80,6 +80,79 @@ def tabulate(
 @click.option(
     "-o",
     "--out",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Where the report goes [default: NAME.fidelity].",
+)
+@click.option(
+    "-n",
+    "--architectures",
+    type=click.IntRange(min=4),
+    default=24,
+    metavar="N",
+    help="Drawn uniformly from the budget [default: 24].",
+)
+@click.option(
+    "--long",
+    type=click.IntRange(min=2),
+    metavar="EPOCHS",
+    help="Of the long trainings [default: four times the config's].",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=2),
+    default=2,
+    metavar="N",
+    help="Trainings of each, brief and long [default: 2].",
+)
+@_WORKERS
+@_DEVICE
+@_JSON
+def fidelity(
+    config: str,
+    out: Path | None,
+    architectures: int,
+    long: int | None,
+    seeds: int,
+    workers: str | None,
+    device: str | None,
+    as_json: bool,
+) -> int:
+    """Find out whether CONFIG's proxy ranks architectures as long trainings do.
+
+    Rank correlations with their intervals, beside what two seeds of one long training reach; the
+    cheapest proxy that still ranks, to paste into the config; a scatter plot. What was stopped
+    goes on when the same command is given again.
+    """
+    from .config import read_config
+    from .fidelity import Asked
+    from .fidelity import fidelity as compare
+    from .fidelity_report import lines, verdict
+
+    settings = read_config(config, workers=_number(workers), device=device)
+    out = out or Path(f"{settings.name}.fidelity")
+    asked = Asked(architectures, long, seeds)
+    found = compare(settings, out, asked, lambda line: click.echo(line, err=True))
+    if found is None:
+        click.echo("stopped; the same command goes on", err=True)
+        return 1
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return 0
+    for row in lines(found):
+        click.echo("{:24}  {:14}  {:>8}  {:>6}  {}".format(*row))
+    click.echo(verdict(found))
+    if found["paste"]:
+        click.echo(f"paste it: {found['paste']}")
+    click.echo(f"report: {out / 'fidelity.md'}")
+    return 0
+
+
+@click.command()
+@click.argument("config")
+@click.option(
+    "-o",
+    "--out",
     metavar="FILE",
     type=click.Path(path_type=Path),
     help="Write the table too, for `latency: {table: FILE}` on another machine.",

@@ -91,7 +91,7 @@ def tabulate(
 
     def done(job: Job, outcome: Outcome) -> None:
         stages = stages_text(job.architecture)
-        journal.add(stages, job.seed, _record(outcome))
+        journal.add(stages, job.seed, record_of(outcome))
         news = f"seed {job.seed}  {outcome.reason or f'{outcome.score:.4f}'}  {stages}"
         tell(len(journal.records), total, news)
 
@@ -125,7 +125,8 @@ def _what(config: ExperimentConfig, seeds: int) -> dict[str, Any]:
     return {"convnas_table": FORMAT, "seeds": seeds, **kept}
 
 
-def _record(outcome: Outcome) -> Record:
+def record_of(outcome: Outcome) -> Record:
+    """An outcome as a table keeps it."""
     if outcome.score is None:
         return Record((), {}, outcome.reason or "no reason was given")
     # A training's score is one of its other metrics, chosen anew where the table is used.

@@ -82,6 +82,9 @@ cli.add_command(evaluator_commands.fidelity)
 @click.option("--budget", metavar="FLOPS", help="Most multiply-adds allowed, like 400K or 1.5M.")
 @click.option("--strategy", metavar="NAME", help="What proposes architectures: predictor, tpe, ...")
 @click.option("--workers", metavar="N", help="Processes that train, or auto.")
+@click.option("--backend", metavar="NAME", help="local, or nni: as trials of NNI [default: local].")
+@click.option("--port", type=int, metavar="P", help="Of NNI's dashboard [default: 8080].")
+@click.option("--host", metavar="HOST", help="Where NNI listens: this machine only.")
 @_DEVICE
 @_SEED
 @_JSON
@@ -100,7 +103,9 @@ def launch(
 
     run, settings = experiment.plan(config, out, workers=_workers(workers), **changes)
     with LaunchView() as view:
-        launched = experiment.launch(run, settings, view)
+        launched = experiment.launch(
+            run, settings, view, lambda url: click.echo(f"dashboard: {url}", err=True)
+        )
     return _close(launched, as_json)
 
 

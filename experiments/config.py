@@ -21,13 +21,14 @@ from pydantic_core import ErrorDetails
 from ..search_space.errors import InputError, unknown_key
 from ..search_space.files import read_yaml
 from . import latency
+from .backend import Backend
 from .hooks import check_evaluator
 from .objectives import check_objectives
 
 if TYPE_CHECKING:
     from ..search_space import Architecture, FeasibleSet, SearchSpace
 
-MAY_CHANGE = frozenset({"trials", "workers", "device", "strategy", "final", "versions"})
+MAY_CHANGE = frozenset({"trials", "workers", "device", "strategy", "final", "backend", "versions"})
 """What may differ when an existing run is continued."""
 
 Settings = dict[str, Any]
@@ -93,14 +94,20 @@ class ExperimentConfig(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     device: str = "auto"
+    backend: Backend = Backend()
     trial_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     versions: dict[str, str] = {}
 
     @model_validator(mode="before")
     @classmethod
-    def _whole_seconds(cls, data: Any) -> Any:
-        if isinstance(data, dict) and type(data.get("trial_timeout")) is int:
-            return {**data, "trial_timeout": float(data["trial_timeout"])}
+    def _short_forms(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        if type(data.get("trial_timeout")) is int:
+            data["trial_timeout"] = float(data["trial_timeout"])
+        if isinstance(data.get("backend"), str):
+            data["backend"] = {"name": data["backend"]}
         return data
 
     @property
@@ -140,7 +147,8 @@ def read_mapping(path: str | Path) -> Settings:
 def read_config(source: str | Path | Mapping[str, Any], **changes: Any) -> ExperimentConfig:
     """The config in a file or mapping, with `changes` (those not None) put over it, checked.
 
-    `changes`: trials, seed, workers, device; `strategy` (a name) and `budget` (a limit on flops).
+    `changes`: trials, seed, workers, device; `strategy` (a name), `budget` (a limit on flops), and
+    `backend` (a name), `port` and `host`.
     Raises InputError.
     """
     raw = dict(source) if isinstance(source, Mapping) else read_mapping(source)
@@ -149,6 +157,13 @@ def read_config(source: str | Path | Mapping[str, Any], **changes: Any) -> Exper
         del given["strategy"]
     if "strategy" in given:
         given["strategy"] = {"name": given["strategy"]}
+    there = raw.get("backend", {})
+    for key, part in (("backend", "name"), ("port", "port"), ("host", "host")):
+        if key in given:
+            there = {"name": there} if isinstance(there, str) else there
+            there = {**there, part: given.pop(key)}
+    if there:
+        given["backend"] = there
     if "budget" in given:
         kept = raw.get("budget")
         given["budget"] = {**(kept if isinstance(kept, dict) else {}), "flops": given["budget"]}
@@ -220,7 +235,8 @@ def check_continues(old: ExperimentConfig, new: ExperimentConfig) -> None:
                 continue
             key, was, now = _first_difference(name, before[name], after[name])
             allowed = (
-                f"this run has {was!r}; only trials, workers, device, strategy and final may change"
+                f"this run has {was!r}; only trials, workers, device, strategy, final and "
+                "backend may change"
             )
             raise InputError(key, now, f"{allowed} (or start another run directory with -o)")
 
@@ -252,7 +268,11 @@ def _as_input_error(error: ErrorDetails) -> InputError:
     ]
     key, value = ".".join(place), error["input"]
     if error["type"] == "extra_forbidden":
-        sections: dict[str, type[_Section]] = {"pruner": Pruner, "final": Final}
+        sections: dict[str, type[BaseModel]] = {
+            "pruner": Pruner,
+            "final": Final,
+            "backend": Backend,
+        }
         section = sections.get(place[0], ExperimentConfig)
         return unknown_key(".".join(place[:-1]), place[-1], section.model_fields)
     if error["type"] == "missing":

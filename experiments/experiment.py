@@ -45,6 +45,10 @@ class Launched:
     ending: Ending
 
 
+def unannounced(address: str) -> None:
+    """For a dashboard that nobody opens."""
+
+
 def plan(
     source: str | Path | Mapping[str, Any] | None = None,
     run_dir: str | Path | None = None,
@@ -65,30 +69,37 @@ def plan(
     return run, read_config(source, **changes)
 
 
-def launch(run: RunDirectory, config: ExperimentConfig, watch: Watch = unwatched) -> Launched:
+def launch(
+    run: RunDirectory,
+    config: ExperimentConfig,
+    watch: Watch = unwatched,
+    announce: Callable[[str], None] = unannounced,
+) -> Launched:
     """Run, or go on with, the experiment until it has `config.trials` trials in all.
 
-    Raises InputError when the run directory cannot be used or holds another experiment, RunError
-    when the run cannot go on.
+    `announce` takes the address of a dashboard that shows the search while it runs. Raises
+    InputError when the run directory cannot be used or holds another experiment, RunError when the
+    run cannot go on.
     """
     found = resolve_devices(config.device)
     config = resolved(config, device=str(found[0]) if len(found) == 1 else "cuda")
     config = with_measured(config, run.read_config() if run.exists else None)
     space = config.search_space()
     feasible = config.feasible(space)
+    if config.backend.name == "nni":
+        from .nni_backend.guard import check_place
+
+        check_place(config.backend.host, config.backend.port)
     run.create()
     with Lock(run) as lock, _disk_errors(run), records.storage_errors(run.study_path):
-        if run.exists:
-            check_continues(run.read_config(), config)
-        run.write_config(config)
-        records.create_study(run.study_path, config.name, directions(config.objectives))
+        prepare(run, config)
         storage = records.open_storage(run.study_path)
         records.write_quickly(storage)
         settings = config.strategy.settings
         study = records.open_study(
             storage,
             sampler=strategies.create(config.strategy.name, feasible, seed=config.seed, **settings),
-            pruner=_pruner(config, run.log),
+            pruner=pruner_of(config, run.log),
         )
         setup = setup_of(config, feasible.cheapest())
         slots = slots_of(config, feasible.dearest(), trials=config.trials)
@@ -111,14 +122,37 @@ def launch(run: RunDirectory, config: ExperimentConfig, watch: Watch = unwatched
                 log=run.log,
                 watch=watch_and_note,
             )
-            asking = Asking(study, feasible, refuse=telling.fail, log=run.log)
-            search = Search(config, asking, telling, pool)
-            ending = search.run(lambda: stop.asked, run.write_best)
+            if config.backend.name == "nni":
+                from .nni_backend.launcher import run_under_nni
+
+                ending = run_under_nni(
+                    config,
+                    run,
+                    study,
+                    feasible,
+                    telling,
+                    pool,
+                    concurrency=count,
+                    stop=lambda: stop.asked,
+                    announce=announce,
+                )
+            else:
+                asking = Asking(study, feasible, refuse=telling.fail, log=run.log)
+                search = Search(config, asking, telling, pool)
+                ending = search.run(lambda: stop.asked, run.write_best)
             if ending != "stopped":
                 _choose(config, study, storage, pool, stop, run)
         run.log(f"end: {ending}")
         records.close(storage)
     return Launched(run, ending)
+
+
+def prepare(run: RunDirectory, config: ExperimentConfig) -> None:
+    """Write the config and make the study. InputError where the run is another experiment's."""
+    if run.exists:
+        check_continues(run.read_config(), config)
+    run.write_config(config)
+    records.create_study(run.study_path, config.name, directions(config.objectives))
 
 
 def _choose(
@@ -142,7 +176,7 @@ def _choose(
         run.write_best(architecture_of(found, judged[0]))
 
 
-def _pruner(config: ExperimentConfig, warn: Callable[[str], None]) -> optuna.pruners.BasePruner:
+def pruner_of(config: ExperimentConfig, warn: Callable[[str], None]) -> optuna.pruners.BasePruner:
     settings = config.pruner
     if settings.has_rungs:
         return RungPruner(

@@ -60,7 +60,7 @@ class Telling:
         ended: Callable[[Ended], None] = nobody,
     ) -> None:
         self._config, self._study, self._storage = config, study, storage
-        self._share, self._log, self._watch, self._ended = share, log, watch, ended
+        self._share, self._log, self._watch, self.ended = share, log, watch, ended
         self._counts = {"complete": 0, "pruned": 0, "failed": 0}
         self._started, self._done_here = time.monotonic(), 0
         self.running: dict[int, _Running] = {}
@@ -168,7 +168,7 @@ class Telling:
     def _over(self, ended: Ended, news: str) -> None:
         self._done_here += 1
         self._log(f"trial {ended.number}: {news}")
-        self._ended(ended)
+        self.ended(ended)
         self.show(f"trial {ended.number}: {news}")
 
     def show(self, news: str) -> None:

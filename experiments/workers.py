@@ -42,8 +42,8 @@ class _Worker:
     since: float = field(default_factory=time.monotonic)
     trial: int | None = None
     ready: bool = False
-    late: bool = False
-    """Whether it was told to end because it took too long."""
+    stopped: str = ""
+    """Why it was told to end, if it was."""
 
     @property
     def waited_for(self) -> bool:
@@ -120,6 +120,12 @@ class Pool:
                 with suppress(OSError):
                     worker.channel.send("verdict", stop=stop)
 
+    def cancel(self, trial: int, reason: str) -> None:
+        """End the evaluation of `trial`; it comes back from `wait` as failed for this reason."""
+        for worker in self._workers.values():
+            if worker.trial == trial:
+                self._stop(worker, reason)
+
     def wake(self) -> None:
         """Make a `wait` in progress return; safe in a signal handler."""
         with suppress(BlockingIOError):
@@ -189,7 +195,7 @@ class Pool:
         events: list[Event] = []
         while worker.channel in self._selector.get_map():
             events += self._listen(worker)
-        reason = self._too_late(worker) if worker.late else in_words(code)
+        reason = worker.stopped or in_words(code)
         if not worker.ready:
             raise RunError(f"workers do not start: {reason}; see {self._log}")
         if worker.trial is not None:
@@ -202,7 +208,7 @@ class Pool:
         return max(0.0, min([seconds, *(limit - time.monotonic() for limit in limits)]))
 
     def _limit(self, worker: _Worker) -> float:
-        if worker.late:
+        if worker.stopped:
             return float("inf")
         if not worker.ready:
             return _START_LIMIT
@@ -212,8 +218,11 @@ class Pool:
         now = time.monotonic()
         for worker in self._workers.values():
             if worker.waited_for and now - worker.since >= self._limit(worker):
-                worker.late = True
-                self._nursery.kill(worker.number)
+                self._stop(worker, self._too_late(worker))
+
+    def _stop(self, worker: _Worker, reason: str) -> None:
+        worker.stopped = reason
+        self._nursery.kill(worker.number)
 
     def _too_late(self, worker: _Worker) -> str:
         limit = f"trial_timeout, {self._timeout:g} s" if worker.ready else f"{_START_LIMIT:g} s"

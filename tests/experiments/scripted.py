@@ -1,7 +1,8 @@
 """An evaluator of a user's own, that notes each evaluation and can be told to go wrong in one.
 
 Settings: `record`, a file that gets a line "PID KEY" at each start; `seconds` an evaluation takes;
-`faults`, a fault's name -> the evaluation it happens in, counted from 1 over the whole record.
+`faults`, a fault's name -> the evaluation it happens in, counted from 1 over the whole record;
+`wait_from`, the first evaluation that waits, after its first report, for the file RECORD.go.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Scripted:
     def __init__(self, settings: Mapping[str, Any], data: Mapping[str, Any], **where: Any) -> None:
         self._record = Path(settings["record"])
         self._seconds = float(settings.get("seconds", 0.0))
+        self._wait_from = int(settings.get("wait_from", 10**9))
         self._faults = {
             number: _FAULTS[name] for name, number in settings.get("faults", {}).items()
         }
@@ -65,5 +67,7 @@ class Scripted:
         stopped = report(1, {"accuracy": score / 2})
         if stopped:
             return Evaluation(score / 2, {"accuracy": score / 2}, (score / 2,), pruned=True)
+        while number >= self._wait_from and not Path(f"{self._record}.go").exists():
+            time.sleep(0.05)
         report(2, {"accuracy": score})
         return Evaluation(score, {"accuracy": score}, (score / 2, score))

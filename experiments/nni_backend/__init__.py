@@ -1,0 +1,1 @@
+"""The experiment as NNI trials: launched there and watched there."""

@@ -1,0 +1,58 @@
+"""What the tuner gives out next: the study is asked, and N trials in all are never exceeded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from optuna.trial import TrialState
+
+from ... import strategies
+from .. import records
+from ..asking import Asking, Proposal
+from ..config import ExperimentConfig
+from ..run_dir import RunDirectory
+from .parameters import nni_parameters
+
+
+class Proposing:
+    """The study of `run`, asked from the tuner's process."""
+
+    def __init__(self, run: RunDirectory, config: ExperimentConfig) -> None:
+        self._config = config
+        self.feasible = config.feasible(config.search_space())
+        self.storage = records.open_storage(run.study_path)
+        records.write_quickly(self.storage)
+        name, settings = config.strategy.name, config.strategy.settings
+        self.study = records.open_study(
+            self.storage,
+            sampler=strategies.create(name, self.feasible, seed=config.seed, **settings),
+        )
+        self._asking = Asking(self.study, self.feasible, refuse=self._refuse, log=run.log)
+
+    @property
+    def exhausted(self) -> bool:
+        return self._asking.exhausted
+
+    def start(self, but: Collection[int]) -> None:
+        """Adopt what is left running, save the trials that NNI itself starts again."""
+        self._asking.take_stock(self.study.get_trials(deepcopy=False), but)
+
+    def next(self) -> Proposal | None:
+        if (left := self._asking.left()) is not None:
+            return left
+        while not self._asking.exhausted:
+            counted = records.count(self.study.get_trials(deepcopy=False))
+            if sum(counted.values()) >= self._config.trials:
+                return None
+            if (proposal := self._asking.new()) is not None:
+                return proposal
+        return None
+
+    def nni_parameters(self, proposal: Proposal) -> dict[str, Any]:
+        params = self.feasible.params(proposal.architecture)
+        return nni_parameters(params, self.feasible.distributions)
+
+    def _refuse(self, trial: Any, reason: str) -> None:
+        trial.set_user_attr("reason", reason)
+        self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)

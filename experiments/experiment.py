@@ -132,7 +132,7 @@ def launch(
                     feasible,
                     telling,
                     pool,
-                    concurrency=count,
+                    concurrency=len(slots),
                     stop=lambda: stop.asked,
                     announce=announce,
                 )

@@ -7,7 +7,7 @@ PYTEST_WORKERS ?= 2
 # One torch thread a process: two threads on a busy machine are many times slower.
 export OMP_NUM_THREADS = 1
 
-.PHONY: search test lint types tests format clean bench-operators bench-search bench-space
+.PHONY: search test lint types tests format clean bench-operators bench-search bench-space bench-evaluator
 search: $(VENV)/.installed
 	$(BIN)/convnas launch -o $(RUN_DIR)
 
@@ -52,3 +52,7 @@ bench-space: $(VENV)/.installed-test
 
 bench-search: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/search.py
+
+# Three ways of training 40 networks each; fewer with: python -m convnas.benchmarks.evaluator --trials 5
+bench-evaluator: $(VENV)/.installed-test
+	$(BIN)/python -m convnas.benchmarks.evaluator

@@ -195,7 +195,7 @@ def latency(config: str, out: Path | None, again: bool, device: str | None, as_j
 
 def latency_range(feasible: Any) -> dict[str, dict[str, float]]:
     """`latency_ms` of the fastest and the slowest; nothing where there is no table."""
-    from ..search_space.extremes import ToGo
+    from ..search_space.exact.extremes import ToGo
 
     chain = feasible.chain
     if "latency" not in chain.costs:

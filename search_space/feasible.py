@@ -13,14 +13,14 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from .budget import Limit
-from .chain import Bools, Chain, Indices, Ints, Label
-from .halves import TooLarge
-from .implied import Implied
-from .impossible import nothing_within, refuse_impossible
-from .limits import Limits
-from .nearest import nearest
-from .tables import Options, chain_from_table
-from .written_out import Enumerated
+from .exact.chain import Bools, Chain, Indices, Ints, Label
+from .exact.halves import TooLarge
+from .exact.implied import Implied
+from .exact.impossible import nothing_within, refuse_impossible
+from .exact.limits import Limits
+from .exact.nearest import nearest
+from .exact.tables import Options, chain_from_table
+from .exact.written_out import Enumerated
 
 Point = TypeVar("Point")
 

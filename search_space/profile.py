@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .chain import Chain, Label
+from .exact.chain import Chain, Label
 from .feasible import FeasibleSet
 
 _DRAWS = 100_000

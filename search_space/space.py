@@ -16,11 +16,11 @@ from .backbones import Backbone, get_backbone
 from .budget import Budget
 from .cost import cost, head_cost, stem_cost
 from .errors import InputError, unknown_key, unknown_name
+from .exact.limits import InfeasibleBudget
 from .feasible import FeasibleSet
 from .files import read_yaml
 from .layers import Signal
 from .left_out import LeftOut
-from .limits import InfeasibleBudget
 from .parts import Part, SpaceParts, slot_parts
 from .plan import check_stage_count, plan_head, plan_stem
 from .slots import BlockSlot, Option, Slot, State, assembled, slots_of, taken_apart

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .chain import Chain, Label, Position
 from .errors import InputError
+from .exact.chain import Chain, Label, Position
 from .layers import LayerCost, NotBuildable, Signal
 from .left_out import LeftOut
 from .slots import ABSENT, Option, Slot, State

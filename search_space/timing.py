@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from .budget import format_time
-from .chain import Chain
 from .errors import InputError
-from .limits import InfeasibleBudget
+from .exact.chain import Chain
+from .exact.limits import InfeasibleBudget
 from .parts import Part, SpaceParts
 
 

@@ -23,8 +23,8 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from ..search_space.chain import Indices
 from ..search_space.errors import InputError
+from ..search_space.exact.chain import Indices
 from ..search_space.feasible import FeasibleSet
 from .snapshot import Snapshot
 

@@ -8,7 +8,7 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from ..search_space.chain import Indices
+from ..search_space.exact.chain import Indices
 from .base import Strategy
 
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..search_space.chain import Chain, Indices, Label
 from ..search_space.errors import unknown_name
+from ..search_space.exact.chain import Chain, Indices, Label
 
 Ask = Callable[[str, Sequence[Any]], Any]
 """(parameter, its labels) -> the chosen one."""

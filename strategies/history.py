@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ..search_space.chain import Indices, Ints
+from ..search_space.exact.chain import Indices, Ints
 
 Floats = NDArray[np.float64]
 Locate = Callable[[Mapping[str, Any]], Indices]

@@ -16,8 +16,8 @@ from optuna.storages import InMemoryStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from ..search_space.chain import Indices
 from ..search_space.errors import InputError
+from ..search_space.exact.chain import Indices
 from ..search_space.feasible import FeasibleSet
 from .base import Strategy
 from .encoding import Flat, encoding

@@ -17,7 +17,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from ..search_space.chain import Chain, Ints
+from ..search_space.exact.chain import Chain, Ints
 
 Floats = NDArray[np.float64]
 

@@ -9,10 +9,10 @@ import numpy as np
 import optuna
 import pytest
 
-from convnas.search_space.chain import Chain, Position
 from convnas.search_space.errors import InputError
+from convnas.search_space.exact.chain import Chain, Position
+from convnas.search_space.exact.limits import InfeasibleBudget
 from convnas.search_space.feasible import FeasibleSet
-from convnas.search_space.limits import InfeasibleBudget
 
 OPTIONS: dict[str, list[Any]] = {"op0": ["none", "skip", "3x3"], "op1": [1, 2], "op2": ["a", 0.5]}
 COST = {"op0": [0, 1, 9], "op1": [0, 4], "op2": [0, 1]}

@@ -14,16 +14,16 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from convnas.search_space import drawing, halves, implied, nearest
-from convnas.search_space.chain import Chain, Position
-from convnas.search_space.extremes import ToGo
-from convnas.search_space.halves import Halves, TooLarge
-from convnas.search_space.implied import Implied
-from convnas.search_space.impossible import nothing_within, refuse_impossible
-from convnas.search_space.limits import InfeasibleBudget, Limits
-from convnas.search_space.numbered import in_windows, numbered
-from convnas.search_space.ordered import in_order
-from convnas.search_space.written_out import Enumerated
+from convnas.search_space.exact import drawing, halves, implied, nearest
+from convnas.search_space.exact.chain import Chain, Position
+from convnas.search_space.exact.extremes import ToGo
+from convnas.search_space.exact.halves import Halves, TooLarge
+from convnas.search_space.exact.implied import Implied
+from convnas.search_space.exact.impossible import nothing_within, refuse_impossible
+from convnas.search_space.exact.limits import InfeasibleBudget, Limits
+from convnas.search_space.exact.numbered import in_windows, numbered
+from convnas.search_space.exact.ordered import in_order
+from convnas.search_space.exact.written_out import Enumerated
 
 Point = tuple[int, ...]
 EXACT = settings(

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convnas.search_space.chain import Chain, Position
+from convnas.search_space.exact.chain import Chain, Position
+from convnas.search_space.exact.halves import TooLarge
 from convnas.search_space.feasible import FeasibleSet
-from convnas.search_space.halves import TooLarge
 
 Set = FeasibleSet[tuple[int, ...]]
 

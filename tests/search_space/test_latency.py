@@ -10,7 +10,7 @@ import torch
 
 from convnas.search_space import Budget, InputError, SearchSpace, build_network
 from convnas.search_space.budget import format_time, parse_time
-from convnas.search_space.limits import InfeasibleBudget
+from convnas.search_space.exact.limits import InfeasibleBudget
 from convnas.search_space.parts import parts_of
 
 STAGE = {

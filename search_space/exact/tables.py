@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import InputError
 from .chain import Chain, Ints, Label, Position
-from .errors import InputError
 
 Options = Mapping[str, Sequence[Label]]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .budget import Limit
+from ..budget import Limit
+from ..errors import InputError, unknown_name
 from .chain import Bools, Chain, Ints
-from .errors import InputError, unknown_name
 from .extremes import ToGo
 
 

@@ -7,8 +7,8 @@ from itertools import islice
 
 import numpy as np
 
+from ..errors import InputError
 from .chain import Chain, Indices
-from .errors import InputError
 from .extremes import ToGo
 from .halves import Halves
 from .limits import InfeasibleBudget, Limits

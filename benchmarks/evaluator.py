@@ -149,7 +149,7 @@ def _over_kernels(config: Any, arch: Architecture, epochs: int) -> dict[str, flo
     validation = validation.contiguous(memory_format=layout)
     labels = data.train.labels[chosen]
     net = build_network(arch)
-    net.to(memory_format=layout)  # type: ignore[call-overload]
+    net.to(memory_format=layout)
     evaluator = create(
         config.evaluator, config.data, input=arch.input, classes=arch.classes, device="cpu"
     )

@@ -91,7 +91,7 @@ def launch(
 
         check_place(config.backend.host, config.backend.port)
     run.create()
-    with Lock(run) as lock, _disk_errors(run), records.storage_errors(run.study_path):
+    with _disk_errors(run), Lock(run) as lock, records.storage_errors(run.study_path):
         prepare(run, config)
         storage = records.open_storage(run.study_path)
         records.write_quickly(storage)

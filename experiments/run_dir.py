@@ -110,7 +110,11 @@ class Lock:
                 )
                 raise InputError("RUN_DIR", path, allowed) from e
             raise InputError("RUN_DIR", path, f"it cannot be written: {e.strerror}") from e
-        self.note(())
+        try:
+            self.note(())
+        except OSError:  # a full disk
+            os.close(self._fd)
+            raise
         return self
 
     def _take(self) -> None:

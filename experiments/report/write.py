@@ -43,9 +43,7 @@ def write_report(
         for chart, path in zip(charts, figures, strict=True):
             write_png(chart, path)
     except OSError as e:
-        raise InputError(
-            "out", str(e.filename or target), f"it cannot be written: {e.strerror}"
-        ) from e
+        raise InputError("out", str(target), f"it cannot be written: {e.strerror}") from e
     return target, figures
 
 

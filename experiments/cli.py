@@ -15,6 +15,7 @@ import click
 
 from .. import __version__
 from . import evaluator_commands
+from .dashboard_command import dashboard
 from .errors import RunError
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -72,6 +73,7 @@ def cli(context: click.Context) -> None:
 
 cli.add_command(evaluator_commands.tabulate)
 cli.add_command(evaluator_commands.latency)
+cli.add_command(dashboard)
 cli.add_command(evaluator_commands.fidelity)
 
 

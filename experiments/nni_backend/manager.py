@@ -125,11 +125,11 @@ class Manager:
         if self._process is None:
             return
         if self._process.poll() is None:
-            with suppress(OSError):
+            # A view refuses, and has nothing to bring to an end.
+            with suppress(OSError, subprocess.TimeoutExpired):
                 rest = Rest(self.port, timeout=5)
                 rest.api("DELETE", "experiment")
                 rest.close()
-            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(20)
         with suppress(ProcessLookupError):
             # The whole group: a tuner outlives a manager that was killed.

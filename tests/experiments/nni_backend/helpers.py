@@ -70,13 +70,17 @@ def scripted_config(
 
 
 def launch(*argv: str, **environment: str) -> subprocess.Popen[str]:
-    """`convnas launch` in a process group of its own."""
+    return convnas("launch", *argv, **environment)
+
+
+def convnas(*argv: str, **environment: str) -> subprocess.Popen[str]:
+    """The command in a process group of its own."""
     here = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [
             *(sys.executable, "-c"),
             "from convnas.experiments.cli import entry_point; entry_point()",
-            *("launch", *argv),
+            *argv,
         ],
         start_new_session=True,
         stdout=subprocess.PIPE,

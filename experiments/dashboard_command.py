@@ -1,0 +1,26 @@
+"""`convnas dashboard`: a run in a web page."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.argument("run_dir")
+@click.option("--nni", is_flag=True, required=True, help="In NNI's web UI, read-only.")
+@click.option("--port", type=int, default=8080, metavar="P", help="Its port [default: 8080].")
+@click.option("--host", default="127.0.0.1", metavar="HOST", help="This machine only.")
+def dashboard(run_dir: str, nni: bool, port: int, host: str) -> None:
+    """Show a run's trials in a web page, also one made without NNI, until Ctrl-C."""
+    from .nni_backend.view import show
+    from .run_dir import RunDirectory
+    from .signals import StopRequest
+
+    with StopRequest(lambda: None) as stop:
+        show(
+            RunDirectory.existing(run_dir),
+            host,
+            port,
+            lambda url: click.echo(f"dashboard: {url}  (Ctrl-C ends it)", err=True),
+            lambda: stop.asked,
+        )

@@ -1,0 +1,66 @@
+"""Any run in NNI's web UI afterwards, whether NNI ran it or not: read-only, from a copy."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ...search_space.errors import InputError
+from .. import records
+from ..errors import RunError
+from ..run_dir import RunDirectory
+from .database import write_database
+from .guard import check_place
+from .manager import Manager
+from .parameters import nni_space
+from .profile import experiment_id, profile
+
+_LOOK = 0.5
+"""Seconds between two looks at whether it is to end."""
+
+
+def show(
+    run: RunDirectory,
+    host: str,
+    port: int,
+    announce: Callable[[str], None],
+    stop: Callable[[], bool],
+) -> None:
+    """Show the trials that are over, at `port`, until `stop` says so.
+
+    The run directory is only read. Raises InputError where there is nothing to show or `host` is
+    another machine, RunError where NNI does not start or ends.
+    """
+    check_place(host, port)
+    config = run.read_config()
+    feasible = config.feasible(config.search_space())
+    with tempfile.TemporaryDirectory(prefix="convnas-", ignore_cleanup_errors=True) as place:
+        folder = Path(place)
+        facts = profile(
+            config.name,
+            nni_space(feasible.distributions),
+            command="true",
+            folder=folder,
+            concurrency=1,
+            trials=config.trials,
+            tuner={"config": str(run.config_path.absolute())},
+        )
+        name = experiment_id(config.name)
+        storage = records.open_storage(run.study_path)
+        try:
+            study = records.open_study(storage)
+            count = write_database(folder / name, study, feasible, facts, name)
+        finally:
+            storage.engine.dispose()
+        if not count:
+            raise InputError("RUN_DIR", str(run.path), "it has no trial that is over yet")
+        with Manager(port, folder, log=folder / "manager.log") as manager:
+            if not manager.start("view", name, facts, stop):
+                return
+            announce(f"http://127.0.0.1:{port}")
+            while not stop():
+                if manager.exit_code is not None:
+                    raise RunError(f"NNI's manager ended with {manager.exit_code}")
+                time.sleep(_LOOK)

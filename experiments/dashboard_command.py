@@ -7,15 +7,21 @@ import click
 
 @click.command()
 @click.argument("run_dir")
-@click.option("--nni", is_flag=True, required=True, help="In NNI's web UI, read-only.")
+@click.option("--nni", is_flag=True, help="In NNI's web UI instead of Optuna's.")
 @click.option("--port", type=int, default=8080, metavar="P", help="Its port [default: 8080].")
 @click.option("--host", default="127.0.0.1", metavar="HOST", help="This machine only.")
 def dashboard(run_dir: str, nni: bool, port: int, host: str) -> None:
-    """Show a run's trials in a web page, also one made without NNI, until Ctrl-C."""
-    from .nni_backend.view import show
+    """Show a run in a web page until Ctrl-C: in Optuna's dashboard, live, or in NNI's.
+
+    For looking only: nothing in either can change the run, which may be going on.
+    """
     from .run_dir import RunDirectory
     from .signals import StopRequest
 
+    if nni:
+        from .nni_backend.view import show
+    else:
+        from .optuna_dashboard import show
     with StopRequest(lambda: None) as stop:
         show(
             RunDirectory.existing(run_dir),

@@ -13,6 +13,7 @@ from optuna.storages import RDBStorage
 
 from .. import strategies
 from ..evaluators import resolve_devices
+from ..search_space import Budget
 from . import records
 from .asking import Asking
 from .config import (
@@ -27,7 +28,6 @@ from .errors import RunError
 from .final import architecture_of, run_final
 from .jobs import setup_of, slots_of
 from .latency import with_measured
-from .objectives import directions
 from .progress import Progress, Watch, unwatched
 from .run_dir import Lock, RunDirectory
 from .rungs import RungPruner
@@ -152,7 +152,8 @@ def prepare(run: RunDirectory, config: ExperimentConfig) -> None:
     if run.exists:
         check_continues(run.read_config(), config)
     run.write_config(config)
-    records.create_study(run.study_path, config.name, directions(config.objectives))
+    facts = {"budget": Budget.from_config(config.budget).to_config()}
+    records.create_study(run.study_path, config.name, config.objectives, facts)
 
 
 def _choose(

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import optuna
 from optuna.storages import RDBStorage
@@ -22,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ..search_space.errors import InputError
 from .errors import RunError
-from .objectives import Direction
+from .objectives import directions
 
 STATES = {
     "complete": TrialState.COMPLETE,
@@ -35,28 +36,51 @@ STATES = {
 FINAL = " (final)"
 """After the main study's name: the name of the second one, with the final choice's trials."""
 
+_METRIC_NAMES = "study:metric_names"
+"""Where `Study.set_metric_names`, which warns that it is experimental, writes."""
+
 _STORAGE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 
-def create_study(path: Path, name: str, directions: list[Direction]) -> None:
-    """Make the study's file if it is not there: a whole one or none, whatever interrupts."""
+def create_study(
+    path: Path, name: str, objectives: Sequence[str], facts: Mapping[str, Any] | None = None
+) -> None:
+    """Make the study's file if it is not there: a whole one or none, whatever interrupts.
+
+    `facts` become the study's user attributes, for people who look at it.
+    """
     if path.exists():
         return
     unfinished = path.with_name(f".{path.name}.new")
     unfinished.unlink(missing_ok=True)
     with storage_errors(path):
         storage = RDBStorage(f"sqlite:///{unfinished}")
-        optuna.create_study(storage=storage, study_name=name, directions=directions)
+        study = optuna.create_study(
+            storage=storage, study_name=name, directions=directions(objectives)
+        )
+        # What Optuna's dashboard calls the objectives.
+        storage.set_study_system_attr(study._study_id, _METRIC_NAMES, list(objectives))
+        for key, value in (facts or {}).items():
+            study.set_user_attr(key, value)
         storage.engine.dispose()
     os.replace(unfinished, path)
 
 
 def open_storage(path: Path) -> RDBStorage:
     """Raises InputError when there is no usable study."""
+    return _open(path, f"sqlite:///{path}")
+
+
+def open_to_read(path: Path) -> RDBStorage:
+    """As `open_storage`, but the database refuses whoever tries to write."""
+    return _open(path, f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true")
+
+
+def _open(path: Path, url: str) -> RDBStorage:
     if not path.is_file():
         raise InputError(str(path), "this file", "the run has no study; launch it again")
     try:
-        storage = RDBStorage(f"sqlite:///{path}", skip_table_creation=True)
+        storage = RDBStorage(url, skip_table_creation=True)
         studies = storage.get_all_studies()
     except (*_STORAGE_ERRORS, RuntimeError, AssertionError) as e:
         raise InputError(str(path), "this file", "it is not a study that Optuna can read") from e

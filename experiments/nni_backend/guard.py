@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
-import socket
 import sys
 from importlib import resources
 from pathlib import Path
 
-from ...search_space.errors import InputError
+from .. import ports
 from ..errors import RunError
-from .ports import check_port
 
 _LISTEN = "0A"
 
@@ -22,22 +20,8 @@ def guard_path() -> Path:
 
 def check_place(host: str, port: int) -> None:
     """InputError where NNI would be reachable from elsewhere, or the port is taken."""
-    _check_host(host, port)
-    check_port(port)
-
-
-def _check_host(host: str, port: int) -> None:
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
-        allowed = (
-            "NNI has no login, and whoever reaches it can run code as you: it stays on 127.0.0.1; "
-            f"from another machine: ssh -N -L {port}:127.0.0.1:{port} "
-            f"{socket.gethostname()}, then http://127.0.0.1:{port}"
-        )
-        raise InputError("host", host, allowed)
+    why = "NNI has no login, and whoever reaches it can run code as you"
+    ports.check_place(host, port, why)
 
 
 def verify(port: int) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .config import ExperimentConfig, read_config
     from .errors import RunError
     from .experiment import Launched, launch, plan
+    from .nni_backend.trial import NNITrial, nni_trial
     from .progress import Progress
     from .results import Found, best_of, status
     from .run_dir import RunDirectory
@@ -20,11 +21,13 @@ _FILE_OF = {
     "ExperimentConfig": "config",
     "Found": "results",
     "Launched": "experiment",
+    "NNITrial": "nni_backend.trial",
     "Progress": "progress",
     "RunDirectory": "run_dir",
     "RunError": "errors",
     "best_of": "results",
     "launch": "experiment",
+    "nni_trial": "nni_backend.trial",
     "plan": "experiment",
     "read_config": "config",
     "status": "results",
@@ -34,11 +37,13 @@ __all__ = [
     "ExperimentConfig",
     "Found",
     "Launched",
+    "NNITrial",
     "Progress",
     "RunDirectory",
     "RunError",
     "best_of",
     "launch",
+    "nni_trial",
     "plan",
     "read_config",
     "status",

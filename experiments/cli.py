@@ -17,6 +17,7 @@ from .. import __version__
 from . import evaluator_commands
 from .dashboard_command import dashboard
 from .errors import RunError
+from .nni_command import nni
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 _DEVICE = click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")
@@ -74,6 +75,7 @@ def cli(context: click.Context) -> None:
 cli.add_command(evaluator_commands.tabulate)
 cli.add_command(evaluator_commands.latency)
 cli.add_command(dashboard)
+cli.add_command(nni)
 cli.add_command(evaluator_commands.fidelity)
 
 

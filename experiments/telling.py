@@ -147,11 +147,12 @@ class Telling:
         running, score = self.running.pop(number), found[0]
         text = stages_text(running.architecture)
         if pruned:
-            self._study.tell(running.trial, state=TrialState.PRUNED)
+            self._study.tell(running.trial, state=TrialState.PRUNED, skip_if_finished=True)
             self._counts["pruned"] += 1
             self._over(Ended(number, TrialState.PRUNED, score), f"pruned at {score:.4f}  {text}")
             return
-        self._study.tell(running.trial, found)
+        # Another process may have found the kept score first, see `take_stock`.
+        self._study.tell(running.trial, found, skip_if_finished=True)
         self._counts["complete"] += 1
         if self.best is None or score > self.best[0]:
             self.best = (score, running.architecture)

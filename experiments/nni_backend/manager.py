@@ -28,10 +28,14 @@ Action = Literal["create", "resume", "view"]
 
 
 class Rest:
-    """Requests to a manager on this machine. Not for several threads at once."""
+    """Requests to a manager on this machine. Not for several threads at once.
 
-    def __init__(self, port: int, timeout: float = 30.0) -> None:
+    `prefix` is NNI's url_prefix, "/mine" for instance.
+    """
+
+    def __init__(self, port: int, timeout: float = 30.0, *, prefix: str = "") -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        self._prefix = prefix
 
     def request(self, method: str, path: str, body: object = None) -> Any:
         """The answer, parsed where it is JSON. OSError where there is none or it is a refusal."""
@@ -54,7 +58,7 @@ class Rest:
             return None
 
     def api(self, method: str, route: str, body: object = None) -> Any:
-        return self.request(method, f"/api/v1/nni/{route}", body)
+        return self.request(method, f"{self._prefix}/api/v1/nni/{route}", body)
 
     def close(self) -> None:
         self._connection.close()

@@ -1,4 +1,4 @@
-"""Whom the tuner reports to: the process that launched the run."""
+"""Whom the tuner works for: the process that launched the run, or nobody, see `alone.py`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,46 @@ import socket
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ..asking import Proposal
-from ..config import ExperimentConfig, read_config
-from ..run_dir import RunDirectory
 from .variables import CURRENT_FOLDER, SOCKET
+
+if TYPE_CHECKING:
+    from ..asking import Proposal
+    from .proposing import Proposing
+
+
+class Owner(Protocol):
+    """Keeps the study of a run up to date with what NNI says; numbers are those of its trials."""
+
+    def open(self, config: str, run_dir: str | None) -> Proposing:
+        """The study that the tuner is to ask. Raises InputError."""
+
+    def room(self, asked: int) -> int:
+        """How many of the trials that NNI asks for it will really start."""
+
+    def given(self, proposal: Proposal) -> None: ...
+
+    def nothing_left(self, exhausted: bool) -> None: ...
+
+    def result(self, number: int, value: Any, job: str) -> None:
+        """A trial's final result; `job` is NNI's name for it."""
+
+    def ended(self, number: int, success: bool) -> None:
+        """A trial's process has ended a while ago."""
+
+    def fatal(self, reason: str) -> None:
+        """The tuner cannot go on."""
+
+    def close(self) -> None: ...
+
+
+def owner_here() -> Owner:
+    if SOCKET in os.environ:
+        return Launcher(os.environ[SOCKET])
+    from .alone import Alone
+
+    return Alone(os.environ["NNI_TUNER_COMMAND_CHANNEL"])
 
 
 class Launcher:
@@ -25,10 +59,18 @@ class Launcher:
         self._send("tuner")
         threading.Thread(target=self._listen, daemon=True).start()
 
-    @classmethod
-    def here(cls) -> Launcher:
-        """The launcher of this run."""
-        return cls(os.environ[SOCKET])
+    def open(self, config: str, run_dir: str | None) -> Proposing:
+        from ..config import read_config
+        from ..run_dir import RunDirectory
+        from .proposing import Proposing
+
+        path = Path(config)
+        os.chdir(os.environ[CURRENT_FOLDER])
+        settings = read_config(path)
+        return Proposing(RunDirectory(path.parent), settings, limit=settings.trials)
+
+    def room(self, asked: int) -> int:
+        return asked  # the study's own number of trials is the limit
 
     def given(self, proposal: Proposal) -> None:
         self._send("given", number=proposal.trial.number)
@@ -36,8 +78,8 @@ class Launcher:
     def nothing_left(self, exhausted: bool) -> None:
         self._send("nothing_left", exhausted=exhausted)
 
-    def result(self, number: int, value: Any) -> None:
-        self._send("result", number=number, value=value)
+    def result(self, number: int, value: Any, job: str) -> None:
+        self._send("result", number=number, value=value, job=job)
 
     def ended(self, number: int, success: bool) -> None:
         self._send("ended", number=number, success=success)
@@ -57,10 +99,3 @@ class Launcher:
             while self._link.recv(4096):
                 pass
         os._exit(0)
-
-
-def run_of(config: str) -> tuple[RunDirectory, ExperimentConfig]:
-    """The run whose own config the tuner is given, and its settings. Raises InputError."""
-    path = Path(config)
-    os.chdir(os.environ[CURRENT_FOLDER])
-    return RunDirectory(path.parent), read_config(path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...search_space import Choice
+from ...search_space import Architecture, Choice, FeasibleSet
 
 NONE = "-"
 
@@ -37,6 +37,19 @@ def nni_parameters(params: Mapping[str, Any], distributions: Distributions) -> d
     for name in distributions:
         spread.update(_spread(name, params[name], distributions))
     return spread
+
+
+def from_nni(spread: Mapping[str, Any], feasible: FeasibleSet[Architecture]) -> Architecture:
+    """The inverse of `nni_parameters`. ValueError where they are not of this space."""
+    distributions = feasible.distributions
+    params = {}
+    for name, labels in distributions.items():
+        spreads = [(label, _spread(name, label, distributions)) for label in labels]
+        fitting = [label for label, each in spreads if each.items() <= spread.items()]
+        if not fitting:
+            raise ValueError(f"{name} has no choice with {dict(spread)}")
+        params[name] = fitting[0]
+    return feasible.from_params(params)
 
 
 def _spread(name: str, label: Any, distributions: Distributions) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from .parameters import nni_parameters
 
 
 class Proposing:
-    """The study of `run`, asked from the tuner's process."""
+    """The study of `run`, asked from the tuner's process. `limit`: trials in all, None for any."""
 
-    def __init__(self, run: RunDirectory, config: ExperimentConfig) -> None:
-        self._config = config
+    def __init__(self, run: RunDirectory, config: ExperimentConfig, *, limit: int | None) -> None:
+        self._limit = limit
         self.feasible = config.feasible(config.search_space())
         self.storage = records.open_storage(run.study_path)
         records.write_quickly(self.storage)
@@ -42,12 +42,14 @@ class Proposing:
         if (left := self._asking.left()) is not None:
             return left
         while not self._asking.exhausted:
-            counted = records.count(self.study.get_trials(deepcopy=False))
-            if sum(counted.values()) >= self._config.trials:
+            if self._limit is not None and self._count() >= self._limit:
                 return None
             if (proposal := self._asking.new()) is not None:
                 return proposal
         return None
+
+    def _count(self) -> int:
+        return sum(records.count(self.study.get_trials(deepcopy=False)).values())
 
     def nni_parameters(self, proposal: Proposal) -> dict[str, Any]:
         params = self.feasible.params(proposal.architecture)

@@ -1,8 +1,9 @@
 """Our tuner inside NNI: it asks the study, through whichever strategy the config names.
 
-NNI gives it `classArgs: {config: PATH}`, the run directory's own config. The study is the truth:
-parameter ids are its trials' numbers, what NNI imports on resuming is not needed, and a trial that
-an earlier run left is given out again under its number.
+NNI gives it `classArgs: {config: PATH}`, an experiment's config: space, budget and strategy; and,
+where that is not the config of a run already, `run_dir`, where the study is kept [default: runs/NAME
+beside the config]. The study is the truth: parameter ids are its trials' numbers, what NNI imports
+on resuming is not needed, and a trial that an earlier run left is given out again under its number.
 
 Only light imports stand at the top: the manager waits for the tuner to connect.
 """
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from nni.tuner import Tuner as NNITuner
 
 from .lifeline import end_with_manager
-from .owner import Launcher
+from .owner import owner_here
 
 if TYPE_CHECKING:
     from .proposing import Proposing
@@ -47,7 +48,9 @@ def _or_end(method: Method) -> Method:
                 return method(self, *args, **kwargs)
         except Exception as e:
             traceback.print_exc()
-            self.end(f"{type(e).__name__}: {e}")
+            from ...search_space.errors import InputError
+
+            self.end(str(e) if isinstance(e, InputError) else f"{type(e).__name__}: {e}")
             raise
 
     return cast(Method, wrapped)
@@ -56,12 +59,12 @@ def _or_end(method: Method) -> Method:
 class Tuner(NNITuner):  # type: ignore[misc]
     """See above. Every method may be called from either of NNI's two threads."""
 
-    def __init__(self, config: str) -> None:
+    def __init__(self, config: str, run_dir: str | None = None) -> None:
         self.lock = threading.RLock()
-        self._config = config
+        self._config, self._run_dir = config, run_dir
         self._started = False
         self._dispatcher: Any = None
-        self._owner = Launcher.here()
+        self._owner = owner_here()
         self._proposing: Proposing | None = None
         end_with_manager()
 
@@ -70,10 +73,7 @@ class Tuner(NNITuner):  # type: ignore[misc]
         if self._proposing is not None:
             _log.warning("the search space is the config's, and stays as it is")
             return
-        from .owner import run_of
-        from .proposing import Proposing
-
-        self._proposing = Proposing(*run_of(self._config))
+        self._proposing = self._owner.open(self._config, self._run_dir)
 
     @_or_end
     def generate_multiple_parameters(
@@ -82,11 +82,9 @@ class Tuner(NNITuner):  # type: ignore[misc]
         assert self._proposing is not None
         if not self._started:
             self._started = True
-            self._proposing.start(but=self._dispatcher.recovered_trial_params)
-            # NNI takes ids up to the recovered ones for trials of an earlier run; ours go on.
-            self._dispatcher.recovered_max_param_id = -1
+            self._go_on(self._dispatcher.recovered_trial_params)
         given = []
-        for _ in parameter_id_list:
+        for _ in range(self._owner.room(len(parameter_id_list))):
             proposal = self._proposing.next()
             if proposal is None:
                 self._owner.nothing_left(self._proposing.exhausted)
@@ -102,7 +100,7 @@ class Tuner(NNITuner):  # type: ignore[misc]
     def receive_trial_result(
         self, parameter_id: int, parameters: Any, value: Any, **kwargs: Any
     ) -> None:
-        self._owner.result(parameter_id, value)
+        self._owner.result(parameter_id, value, str(kwargs["trial_job_id"]))
         if isinstance(value, dict) and value.get("pruned") and self._dispatcher is not None:
             # Shown as early stopped; the trial waits for it.
             from nni.runtime.tuner_command_channel import CommandType
@@ -117,6 +115,16 @@ class Tuner(NNITuner):  # type: ignore[misc]
     @_or_end
     def _settle(self, parameter_id: int, success: bool) -> None:
         self._owner.ended(parameter_id, success)
+
+    def _go_on(self, recovered: dict[int, Any]) -> None:
+        """Adopt what an earlier run left, but the `recovered` trials, which NNI starts again itself."""
+        assert self._proposing is not None
+        self._proposing.start(but=recovered)
+        # NNI hears no result of a recovered trial, nor of any with a lower number; ours go on.
+        self._dispatcher.recovered_max_param_id = -1
+        from nni.runtime import msg_dispatcher
+
+        msg_dispatcher._trial_params.update(recovered)
 
     def import_data(self, data: list[dict[str, Any]]) -> None:
         """What NNI believes to have been tried: the study knows."""

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from optuna.trial import FrozenTrial, TrialState
+
+from ..events import Scored
+from ..records import metrics_of
 
 _SHOWN = ("loss", "seconds")
 
@@ -14,10 +20,25 @@ def final_value(trial: FrozenTrial) -> dict[str, float]:
     for name in ("flops", "params"):
         if name in attrs:
             value[name] = attrs[name]
-    for name, number in attrs.items():
-        metric = name.removeprefix("metric.")
-        if name != metric and (metric in _SHOWN or metric.startswith("latency")):
-            value[metric] = number
+    metrics = metrics_of(trial)
+    value |= {m: metrics[m] for m in metrics if m in _SHOWN or m.startswith("latency")}
     if trial.state == TrialState.PRUNED or attrs.get("pruned"):
         value["pruned"] = 1
     return value
+
+
+def scored(number: int, value: Any, curve: tuple[float, ...]) -> Scored:
+    """The final result `value` of trial `number`, also where a script of its own reported it.
+
+    Raises ValueError where there is no score in it.
+    """
+    metrics = dict(value) if isinstance(value, Mapping) else {"default": value}
+    try:
+        score = float(metrics.pop("default"))
+    except (KeyError, TypeError, ValueError) as e:
+        raise ValueError(f"its final result has no score: {value!r}") from e
+    pruned = bool(metrics.pop("pruned", False))
+    for cost in ("flops", "params"):
+        metrics.pop(cost, None)  # the study has counted them
+    numbers = {str(k): float(v) for k, v in metrics.items() if isinstance(v, int | float)}
+    return Scored(number, score, numbers, curve, pruned)

@@ -11,7 +11,8 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..search_space import Architecture, FeasibleSet
-from ..strategies import Exhausted
+from ..strategies import Exhausted, StrategyFailed
+from .errors import RunError
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Asking:
     """Asks the study. `refuse` is told of a trial that cannot be tried, and why.
 
     A trial left running by a run that was killed is adopted: proposed again, under its own number.
-    `exhausted` is true once the strategy has nothing left to propose.
+    `exhausted` is true once the strategy has nothing left to propose. RunError where it fails.
     """
 
     def __init__(
@@ -73,6 +74,9 @@ class Asking:
             # The strategy has told that trial FAIL.
             self.exhausted = True
             return None
+        except StrategyFailed as e:
+            # The trial that asked is left running: the next run adopts it.
+            raise RunError(str(e)) from e
         try:
             architecture = self._feasible.suggest(trial)
         except ValueError as e:

@@ -24,6 +24,7 @@ from .. import strategies
 from ..search_space import Architecture, FeasibleSet
 from ..search_space.errors import InputError
 from .config import ExperimentConfig
+from .errors import RunError
 from .events import Failed, Scored
 from .workers import Pool
 
@@ -76,12 +77,14 @@ class Run:
     asked: tuple[Trial, Architecture] | None = None
 
     def ask(self, feasible: FeasibleSet[Architecture]) -> Architecture | None:
-        """The next architecture; None where every one has been tried."""
+        """The next architecture; None where every one has been tried. RunError where it fails."""
         try:
             trial = self.study.ask()
         except strategies.Exhausted:
             self.exhausted = True
             return None
+        except strategies.StrategyFailed as e:
+            raise RunError(str(e)) from e
         self.asked = trial, feasible.suggest(trial)
         return self.asked[1]
 
@@ -98,10 +101,8 @@ class Run:
 def names_and_settings(config: ExperimentConfig, names: list[str]) -> dict[str, Mapping[str, Any]]:
     """Strategy -> its settings: the config's for its own strategy. Raises InputError."""
     own = config.strategy
-    known = strategies.names()
     for name in names:
-        if "." not in name and name not in known:
-            strategies.settings_of(name)  # says what is known
+        strategies.settings_of(name)  # says what is known, and what is not installed
     chosen = dict.fromkeys([*names, BASELINE])
     return {name: own.settings if name == own.name else {} for name in chosen}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,9 +91,15 @@ def launch(
 
         check_place(config.backend.host, config.backend.port)
     run.create()
-    with _disk_errors(run), Lock(run) as lock, records.storage_errors(run.study_path):
+    with (
+        _disk_errors(run),
+        Lock(run) as lock,
+        records.storage_errors(run.study_path),
+        ExitStack() as at_end,
+    ):
         prepare(run, config)
         storage = records.open_storage(run.study_path)
+        at_end.callback(storage.engine.dispose)  # also where the run fails
         records.write_quickly(storage)
         settings = config.strategy.settings
         study = records.open_study(

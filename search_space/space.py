@@ -158,6 +158,11 @@ class SearchSpace:
         except InfeasibleBudget as e:
             raise in_time_units(e) if e.key == "budget.latency" else e from e
 
+    @property
+    def choices(self) -> list[tuple[Slot, list[Option]]]:
+        """What is chosen one after another, and its options in the order of a point's indices."""
+        return list(zip(self._slots, self._kept, strict=True))
+
     def parts(self) -> SpaceParts:
         """The pieces that all its networks are put together from."""
         return self._parts

@@ -41,6 +41,10 @@ class Exhausted(RuntimeError):
     """Every point of the feasible set has been tried: the search is over."""
 
 
+class StrategyFailed(RuntimeError):
+    """A strategy of somebody else's came to an end with an error; the message says which."""
+
+
 def check_whole(name: str, value: Any, least: int) -> int:
     """A setting that must be a whole number of at least `least`; InputError otherwise."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
@@ -73,6 +77,11 @@ class Strategy(BaseSampler, abc.ABC):
     def settings_taken(cls) -> list[str]:
         """The settings beside the feasible set and the seed."""
         return [key for key in inspect.signature(cls).parameters if key not in _GIVEN]
+
+    @classmethod
+    def unavailable(cls) -> str | None:
+        """Why it cannot be had here (an extra is not installed); None: it can."""
+        return None
 
     @abc.abstractmethod
     def wishes(

@@ -43,8 +43,7 @@ class NNIStrategy(Strategy, abc.ABC):
     def wishes(
         self, study: Study, trial: FrozenTrial, rng: np.random.Generator
     ) -> Iterator[Indices]:
-        known = [t for t in study.get_trials(deepcopy=False) if t.number < trial.number]
-        for params in self.proposals(study, known, rng):
+        for params in self.proposals(study, earlier(study, trial), rng):
             # A combination of factors that is no option is a wish lost.
             with contextlib.suppress(ValueError):
                 yield self.feasible.chain.locate(params)
@@ -88,8 +87,12 @@ class NNITPEStrategy(NNIStrategy):
     def proposals(
         self, study: Study, known: list[FrozenTrial], rng: np.random.Generator
     ) -> Iterator[dict[str, Any]]:
+        yield from _generated(self.told(study, known, rng), len(study.get_trials(deepcopy=False)))
+
+    def told(self, study: Study, known: list[FrozenTrial], rng: np.random.Generator) -> Any:
+        """NNI's tuner, knowing these trials under their numbers."""
         tuner = _nni("tpe_tuner.TpeTuner")(
-            optimize_mode=_mode(study), seed=_seed(rng), tpe_args=self.args
+            optimize_mode=_mode(study), seed=seed_from(rng), tpe_args=self.args
         )
         tuner.update_search_space(self.nni_space)
         tuner.dedup = _as_it_is
@@ -104,7 +107,7 @@ class NNITPEStrategy(NNIStrategy):
                 tuner.receive_trial_result(trial.number, params, trial.values[0])
             elif trial.state.is_finished():
                 tuner.trial_end(trial.number, False)
-        yield from _generated(tuner, len(study.get_trials(deepcopy=False)))
+        return tuner
 
 
 class NNIRandomStrategy(NNIStrategy):
@@ -113,7 +116,7 @@ class NNIRandomStrategy(NNIStrategy):
     def proposals(
         self, study: Study, known: list[FrozenTrial], rng: np.random.Generator
     ) -> Iterator[dict[str, Any]]:
-        tuner = _nni("random_tuner.RandomTuner")(seed=_seed(rng))
+        tuner = _nni("random_tuner.RandomTuner")(seed=seed_from(rng))
         tuner.update_search_space(self.nni_space)
         tuner.dedup = _as_it_is
         yield from _generated(tuner, 0)
@@ -170,7 +173,7 @@ class NNIEvolutionStrategy(NNIStrategy):
             one = copy.deepcopy(tuner)
             if not one.population:
                 return  # all members are in training
-            with _seeded(one, _seed(rng)):
+            with _seeded(one, seed_from(rng)):
                 yield one.generate_parameters(-1)
 
     def _replayed(self, study: Study, known: list[FrozenTrial]) -> Any:
@@ -201,6 +204,11 @@ class NNIEvolutionStrategy(NNIStrategy):
             name: {"_index": labels[name].index(value), "_value": value}
             for name, value in params.items()
         }
+
+
+def earlier(study: Study, trial: FrozenTrial) -> list[FrozenTrial]:
+    """The trials of the study before this one."""
+    return [other for other in study.get_trials(deepcopy=False) if other.number < trial.number]
 
 
 def _generated(tuner: Any, first: int) -> Iterator[dict[str, Any]]:
@@ -248,5 +256,6 @@ def _mode(study: Study) -> str:
     return "maximize" if study.directions[0] == StudyDirection.MAXIMIZE else "minimize"
 
 
-def _seed(rng: np.random.Generator) -> int:
+def seed_from(rng: np.random.Generator) -> int:
+    """A seed as NNI takes one."""
     return int(rng.integers(2**31))

@@ -14,6 +14,12 @@ from .base import Strategy
 from .baselines import ExhaustiveStrategy, RandomStrategy
 from .evolution import EvolutionStrategy
 from .local_search import LocalSearchStrategy
+from .nni_nas_strategies import (
+    NNINasEvolutionStrategy,
+    NNINasGridStrategy,
+    NNINasRandomStrategy,
+    NNINasTPEStrategy,
+)
 from .nni_tuners import (
     GONE,
     NNIEvolutionStrategy,
@@ -38,6 +44,10 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "local-search": LocalSearchStrategy,
     "nni-evolution": NNIEvolutionStrategy,
     "nni-grid": NNIGridStrategy,
+    "nni-nas-evolution": NNINasEvolutionStrategy,
+    "nni-nas-grid": NNINasGridStrategy,
+    "nni-nas-random": NNINasRandomStrategy,
+    "nni-nas-tpe": NNINasTPEStrategy,
     "nni-random": NNIRandomStrategy,
     "nni-tpe": NNITPEStrategy,
     "nsga2": NSGAIIStrategy,
@@ -54,8 +64,14 @@ def names() -> list[str]:
     return sorted(_STRATEGIES)
 
 
+def available() -> list[str]:
+    """Those of them whose extras are installed."""
+    return [name for name in names() if _STRATEGIES[name].unavailable() is None]
+
+
 def settings_of(name: str) -> list[str]:
-    """The settings a strategy takes beside the seed; InputError for an unknown name."""
+    """The settings a strategy takes beside the seed. InputError for a name that is unknown or
+    needs what is not installed."""
     if "." in name:
         own = inspect.signature(_sampler_class(name)).parameters
         return ["encoding", *(key for key in own if key != "seed")]
@@ -63,6 +79,8 @@ def settings_of(name: str) -> list[str]:
         raise InputError("strategy.name", name, GONE[name])
     if name not in _STRATEGIES:
         raise unknown_name("strategy.name", name, _STRATEGIES)
+    if (reason := _STRATEGIES[name].unavailable()) is not None:
+        raise InputError("strategy.name", name, reason)
     return _STRATEGIES[name].settings_taken()
 
 

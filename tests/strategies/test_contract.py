@@ -49,7 +49,7 @@ def brute_force(limit: int = LIMIT) -> set[tuple[int, ...]]:
     }
 
 
-@pytest.fixture(params=strategies.names())
+@pytest.fixture(params=strategies.available())
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -13,11 +13,15 @@ from convnas.search_space.feasible import FeasibleSet
 TABLE = FeasibleSet.from_table({"a": ["x", "y"], "b": [1, 2]}, {"a": [0, 1], "b": [0, 1]}, limit=1)
 
 
-@pytest.mark.parametrize("name", strategies.names())
+@pytest.mark.parametrize("name", strategies.available())
 def test_every_name_makes_a_strategy_and_lists_its_settings(name: str) -> None:
     made = strategies.create(name, TABLE, seed=3)
     assert made.seed == 3
     assert not {"seed", "feasible"} & set(strategies.settings_of(name))
+
+
+def test_every_extra_that_strategies_need_is_installed_where_tests_run() -> None:
+    assert strategies.available() == strategies.names()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ class Augment:
         self, device: torch.device, *, flip: bool, crop: int, cutout: int, seed: int
     ) -> None:
         self.flip, self.crop, self.cutout = flip, crop, cutout
-        self._generator = torch.Generator(device).manual_seed(seed)
+        self.generator = torch.Generator(device).manual_seed(seed)
 
     def __call__(self, images: Tensor) -> Tensor:
         if self.crop:
@@ -33,8 +33,8 @@ class Augment:
         return images
 
     def _draw(self, below: int, count: int) -> Tensor:
-        device = self._generator.device
-        return torch.randint(below, (count,), generator=self._generator, device=device)
+        device = self.generator.device
+        return torch.randint(below, (count,), generator=self.generator, device=device)
 
     def _shifted(self, images: Tensor) -> Tensor:
         count, _, height, width = images.shape

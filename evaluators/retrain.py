@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from ..search_space import Architecture, build_network
 from .base import EvaluationError, Report, keep_going
+from .checkpoint import Checkpoint, State
 from .data import load_data
 from .device import out_of_memory, resolve_device, seeded
-from .settings import flag, integer, read_settings
+from .settings import flag, integer, read_settings, real
 from .training import measure, train_network
 from .training_settings import TrainingSettings
 
 
 @dataclass(frozen=True)
 class RetrainSettings(TrainingSettings):
-    """A long recipe. `join`: train on the train and validation splits together."""
+    """A long recipe. `join`: train on the train and validation splits together. Apart (`join:
+    false`), the network is kept as it was after the epoch with the best validation."""
 
     epochs: int = integer(30, at_least=1)
+    ema: float = real(0.999, low=0, below=1)
     join: bool = flag(True)
 
 
 @dataclass(frozen=True)
 class Trained:
     """`network`: on the CPU, in evaluation mode. `metrics`: `test_accuracy`, `test_loss`, `seconds`
-    and the last epoch's. `data`: what the network was trained on and how its input is normalised,
-    as plain data."""
+    and those of the epoch whose network was kept, which `best_epoch` names where there was a
+    choice. `data`: what the network was trained on and how its input is normalised, and `training`:
+    the settings, as plain data."""
 
     network: nn.Module
     metrics: dict[str, float]
     data: dict[str, Any]
+    training: dict[str, Any]
 
 
 def retrain(
@@ -46,13 +52,21 @@ def retrain(
     seed: int = 0,
     split_seed: int | None = None,
     report: Report = keep_going,
+    checkpoint: Path | None = None,
+    resumed: Callable[[int], None] = lambda epoch: None,
 ) -> Trained:
     """Train `arch` from scratch on `data` and measure it on the test split, once, at the end.
 
     `split_seed` (by default `seed`) divides the data: pass the search's seed, so that the test
     split is the one which that search never saw, and vary `seed` alone. `training` holds
     RetrainSettings. The report is called as an evaluator's is; joined, there is no validation
-    split and the metrics are the training's. Raises EvaluationError as evaluators do.
+    split and the metrics are the training's.
+
+    `checkpoint`: a file that holds the state after every epoch. Where it is there, the training
+    goes on from it (`resumed` hears the epochs done) and ends, on a CPU, with the same bits as an
+    uninterrupted one; the caller removes it when the result is safe. Raises EvaluationError as
+    evaluators do, InputError for a checkpoint that is not of exactly this training, OSError where
+    it cannot be written.
     """
     settings = read_settings(RetrainSettings, training or {}, "training")
     where = resolve_device(device)
@@ -63,6 +77,15 @@ def retrain(
         classes=arch.classes,
     )
     train, validation = loaded.search.train, loaded.search.validation
+    described = loaded.describe() | {"joined": settings.join}
+    identity = {
+        "architecture": str(arch),
+        "training": asdict(settings),
+        "seed": seed,
+        "data": described,
+        "device": where.type,
+    }
+    keeper = _Timed(Checkpoint(checkpoint, identity), resumed) if checkpoint else None
     start = time.perf_counter()
     try:
         with seeded(seed, where):
@@ -75,6 +98,8 @@ def retrain(
                 seed=seed,
                 device=where,
                 report=report,
+                keeper=keeper,
+                keep_best=True,
             )
         accuracy, loss = measure(net, loaded.test.to(where), settings)
     except (RuntimeError, MemoryError) as error:
@@ -82,9 +107,29 @@ def retrain(
         if reason is None:
             raise
         raise EvaluationError(reason) from error
-    metrics = history.epochs[-1] | {
-        "test_accuracy": accuracy,
-        "test_loss": loss,
-        "seconds": time.perf_counter() - start,
-    }
-    return Trained(net.cpu().eval(), metrics, loaded.describe() | {"joined": settings.join})
+    metrics = dict(history.epochs[history.best_epoch - 1])
+    if history.best_epoch:
+        metrics["best_epoch"] = float(history.best_epoch)
+    spent = time.perf_counter() - start + (keeper.before if keeper else 0.0)
+    metrics |= {"test_accuracy": accuracy, "test_loss": loss, "seconds": spent}
+    return Trained(net.cpu().eval(), metrics, described, asdict(settings))
+
+
+class _Timed:
+    """A checkpoint that also counts the seconds spent before an interruption."""
+
+    def __init__(self, checkpoint: Checkpoint, resumed: Callable[[int], None]) -> None:
+        self._checkpoint, self._resumed = checkpoint, resumed
+        self.before, self._start = 0.0, time.perf_counter()
+
+    def load(self) -> State | None:
+        state = self._checkpoint.load()
+        self._start = time.perf_counter()
+        if state is not None:
+            self.before = state["seconds"]
+            self._resumed(len(state["history"]))
+        return state
+
+    def save(self, state: State) -> None:
+        seconds = self.before + time.perf_counter() - self._start
+        self._checkpoint.save({**state, "seconds": seconds})

@@ -1,7 +1,8 @@
 """Settings that check themselves, without a validation library.
 
 A kind of settings is a frozen dataclass whose fields are made by `integer`, `real`, `one_of`,
-`flag`, `text` and `execution_table`; its constructor refuses what does not fit with an InputError naming the field.
+`flag`, `flag_or`, `text` and `execution_table`; its constructor refuses what does not fit with an
+InputError naming the field.
 """
 
 from __future__ import annotations
@@ -91,6 +92,14 @@ def one_of(*names: str) -> Any:
 
 def flag(default: bool) -> Any:
     return _field(default, lambda v: None if isinstance(v, bool) else "true or false")
+
+
+def flag_or(default: bool, word: str) -> Any:
+    """True, false, or one word that says something third."""
+    return _field(
+        default,
+        lambda v: None if isinstance(v, bool) or v == word else f"true or false, or {word}",
+    )
 
 
 def text(default: str, meaning: str) -> Any:

@@ -20,6 +20,8 @@ _WARM_UP = 3
 class Step:
     """Called with a batch, it changes the network's weights once and gives the batch's mean loss.
 
+    Labels are (N,) classes or (N, classes) probabilities.
+
     With `micro_batch` the batch goes through in pieces of at most that size and the gradients are
     added up: the same batch in less memory. Batch normalisation then sees each piece on its own, so
     the result is close to that of the whole batch, not equal.
@@ -35,7 +37,7 @@ class Step:
     ) -> None:
         self._net, self._optimizer = net, optimizer
         self._smoothing, self._device = settings.label_smoothing, device
-        self._half = settings.bf16 and device.type == "cuda"
+        self._half = settings.autocasts(device)
         self._micro_batch = micro_batch
         self._capture = settings.cuda_graph and device.type == "cuda" and micro_batch is None
         self._replay: Callable[[Tensor, Tensor], Tensor] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,11 @@ from torch.backends import cudnn
 from torch.nn import functional as F
 
 from .augment import Augment
+from .average import MovingAverage
 from .base import EvaluationError, Report, keep_going
+from .checkpoint import Keeper
+from .course import Course
+from .mixup import Mixup
 from .split import Split
 from .step import Step
 from .training_settings import TrainingSettings
@@ -25,10 +29,14 @@ WARM_UP = 0.25  # the share of all steps in which the rate rises to its peak
 
 @dataclass(frozen=True)
 class History:
-    """The metrics after every epoch that ran, and whether the report stopped it before the end."""
+    """The metrics after every epoch that ran, and whether the report stopped it before the end.
+
+    `best_epoch`: whose network was kept, where `keep_best` was asked; else 0.
+    """
 
     epochs: tuple[dict[str, float], ...]
     stopped: bool
+    best_epoch: int = 0
 
 
 def train_network(
@@ -41,11 +49,16 @@ def train_network(
     device: torch.device,
     report: Report = keep_going,
     micro_batch: int | None = None,
+    keeper: Keeper | None = None,
+    keep_best: bool = False,
 ) -> History:
     """Train `net` in place, on `device`, where it stays.
 
     The seed fixes the order of the examples and the augmentation. Layers that draw numbers
     themselves (dropout) use torch's global generator: see `seeded`. `micro_batch`: see `Step`.
+    `keeper` gets the state after every epoch, and may give one to go on from; the report hears of
+    new epochs alone. `keep_best`: the network ends as it was after the epoch with the best
+    validation, not after the last one.
     Metrics: `train_loss`, the epoch's mean training loss; `train_loss_sum`, its sum over the epochs
     so far; and where there is a validation split its `accuracy` and `loss`. Raises EvaluationError
     when a loss is not finite.
@@ -57,40 +70,51 @@ def train_network(
     augment = Augment(
         device, flip=settings.flip, crop=settings.crop, cutout=settings.cutout, seed=seed
     )
+    mix = Mixup(settings.mixup, int(train.labels.max()) + 1, seed) if settings.mixup else None
     optimizer = _optimizer(net, settings)
     take_step = Step(net, optimizer, settings, device, micro_batch)
+    average = MovingAverage(net, settings.ema) if settings.ema else None
     size = batch_size(len(train), settings)
     steps = len(train) // size
     # Drawn on the CPU, so that the order is the same for every device.
     generator = torch.Generator().manual_seed(seed)
-    history: list[dict[str, float]] = []
-    step = 0
+    generators = {"order": generator, "augment": augment.generator}
+    course = Course(net, optimizer, average, generators, device, keep_best=keep_best)
+    if keeper is not None and (state := keeper.load()) is not None:
+        course.restore(state)
+    stopped = False
     with _backends(settings):
-        for epoch in range(1, settings.epochs + 1):
+        for epoch in range(len(course.history) + 1, settings.epochs + 1):
             net.train()
             order = torch.randperm(len(train), generator=generator).to(device)
             loss_sum = torch.zeros((), device=device)
-            for batch in torch.split(order[: steps * size], size):
+            for i, batch in enumerate(torch.split(order[: steps * size], size)):
+                step = (epoch - 1) * steps + i
                 for group in optimizer.param_groups:
                     group["lr"] = group["peak"] * one_cycle(step / (steps * settings.epochs))
-                images = augment(train.batch(batch)).contiguous(memory_format=layout)
-                loss_sum += take_step(images, train.labels[batch])
-                step += 1
+                images, labels = augment(train.batch(batch)), train.labels[batch]
+                if mix is not None:
+                    images, labels = mix(images, labels, step)
+                loss_sum += take_step(images.contiguous(memory_format=layout), labels)
+                if average is not None:
+                    average.update()
             train_loss = loss_sum.item() / steps  # the epoch's first wait for the device
             _check_finite(train_loss, "training", epoch)
-            metrics = {
-                "train_loss": train_loss,
-                "train_loss_sum": train_loss + (history[-1]["train_loss_sum"] if history else 0.0),
-            }
-            if validation is not None:
-                metrics["accuracy"], metrics["loss"] = measure(
-                    net, validation, settings, micro_batch
-                )
-                _check_finite(metrics["loss"], "validation", epoch)
-            history.append(metrics)
-            if report(epoch, metrics) and epoch < settings.epochs:
-                return History(tuple(history), stopped=True)
-    return History(tuple(history), stopped=False)
+            before = course.history[-1]["train_loss_sum"] if course.history else 0.0
+            metrics = {"train_loss": train_loss, "train_loss_sum": train_loss + before}
+            with average.applied() if average is not None else nullcontext():
+                if validation is not None:
+                    accuracy, loss = measure(net, validation, settings, micro_batch)
+                    _check_finite(loss, "validation", epoch)
+                    metrics |= {"accuracy": accuracy, "loss": loss}
+                course.add(metrics)
+            if keeper is not None:
+                keeper.save(course.to_dict())
+            stopped = report(epoch, metrics) and epoch < settings.epochs
+            if stopped:
+                break
+    course.finish()
+    return History(tuple(course.history), stopped, course.best_epoch)
 
 
 def batch_size(examples: int, settings: TrainingSettings) -> int:
@@ -105,7 +129,7 @@ def measure(
     """Accuracy and mean cross-entropy (no smoothing) of `net` on `split`, both on one device."""
     layout = torch.channels_last if settings.channels_last else torch.contiguous_format
     device = split.pixels.device
-    half = settings.bf16 and device.type == "cuda"
+    half = settings.autocasts(device)
     size = micro_batch or settings.batch_size
     net.eval()
     totals: Tensor = torch.zeros(2, device=device)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ..search_space import ExecutionTable
-from .settings import Settings, execution_table, flag, integer, one_of, real
+from .settings import Settings, execution_table, flag, flag_or, integer, one_of, real
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,12 @@ class TrainingSettings(Settings):
 
     `batch_size` is an upper limit: an epoch is cut into equal batches of at most that many
     examples. `learning_rate` is the peak of the one cycle; null takes `PEAK_RATE`'s for the
-    optimizer. `flip`, `crop` and `cutout` are `Augment`'s.
+    optimizer. `flip`, `crop` and `cutout` are `Augment`'s; `mixup` is the alpha of `Mixup`, 0 for
+    none; `ema` the decay of the `MovingAverage` that is measured and kept, 0 for none.
 
     `uint8` keeps bytes as bytes on the device, a quarter of the memory; `fused` takes torch's fused
-    optimizers. On CUDA only: `bf16` autocast, `cuda_graph` (the forward and backward pass as one
+    optimizers. On CUDA only: `bf16` autocast (`always`: on a CPU too, where few are faster for it),
+    `cuda_graph` (the forward and backward pass as one
     launch; where it cannot be captured, step by step), `benchmark` (cuDNN tries its algorithms on
     each new shape). `deterministic` makes two runs with one seed equal to the last bit on one
     machine, at the cost of speed; it overrules `benchmark`. `execution`: what `convnas tune`
@@ -37,9 +39,11 @@ class TrainingSettings(Settings):
     flip: bool = flag(False)
     crop: int = integer(0, at_least=0)
     cutout: int = integer(0, at_least=0)
+    mixup: float = real(0.0, low=0)
+    ema: float = real(0.0, low=0, below=1)
     uint8: bool = flag(True)
     channels_last: bool = flag(True)
-    bf16: bool = flag(True)
+    bf16: bool | str = flag_or(True, "always")
     fused: bool = flag(True)
     cuda_graph: bool = flag(True)
     benchmark: bool = flag(True)
@@ -50,3 +54,7 @@ class TrainingSettings(Settings):
         """The executions measured for this kind of device; None: those of the rule."""
         table = ExecutionTable.from_dict(self.execution) if self.execution is not None else None
         return table if table is not None and table.device == device.type else None
+
+    def autocasts(self, device: torch.device) -> bool:
+        """Whether the passes run in bfloat16 there."""
+        return self.bf16 == "always" or (self.bf16 is True and device.type == "cuda")

@@ -18,6 +18,7 @@ from . import evaluator_commands
 from .dashboard_command import dashboard
 from .errors import RunError
 from .nni_command import nni
+from .train_command import train
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 _DEVICE = click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")
@@ -77,6 +78,7 @@ cli.add_command(evaluator_commands.latency)
 cli.add_command(dashboard)
 cli.add_command(nni)
 cli.add_command(evaluator_commands.fidelity)
+cli.add_command(train)
 
 
 @cli.command()
@@ -286,36 +288,6 @@ def backbones(as_json: bool) -> None:
         from .console import print_backbones
 
         print_backbones(listed)
-
-
-@cli.command()
-@click.argument("architecture", metavar="ARCH.yaml")
-@click.option(
-    "--run", "run_dir", metavar="RUN_DIR", help="Use this run's data and keep the weights there."
-)
-@click.option("--data", metavar="NAME", help="Data set, where there is no run [default: digits].")
-@click.option("--epochs", type=int, metavar="N", help="Passes over the data.")
-@click.option(
-    "-o", "--out", metavar="FILE", help="Where the weights go [default: beside ARCH.yaml]."
-)
-@_DEVICE
-@_SEED
-@_JSON
-def train(architecture: str, as_json: bool, **options: Any) -> None:
-    """Train one architecture properly, from scratch, and measure it once on the test split.
-
-    In a run directory (ARCH.yaml lies in one, or --run names one) the data and its split are the
-    run's, and the weights are kept there for export.
-    """
-    from .training import train_command
-
-    path, metrics = train_command(
-        architecture, tell=lambda line: click.echo(line, err=True), **options
-    )
-    if as_json:
-        _emit({"file": str(path), "metrics": metrics})
-    else:
-        click.echo(f"test accuracy {metrics['test_accuracy']:.4f}; weights: {path}")
 
 
 @cli.command()

@@ -107,3 +107,23 @@ def test_nothing_waits_for_the_device_inside_an_epoch():
         patch.setattr(Step, "__call__", watched)
         evaluator.evaluate(ARCH, seed=0)
     assert waited
+
+
+@pytest.mark.parametrize("settings", [{}, {"optimizer": "adamw", "mixup": 0.2, "join": False}])
+def test_an_interrupted_training_goes_on_to_the_same_bits(settings, tmp_path):
+    from convnas.evaluators import retrain
+
+    class Killed(BaseException):
+        pass
+
+    def killed(epoch, metrics):
+        raise Killed
+
+    how = {"deterministic": True, "epochs": 2, "crop": 1} | settings
+    where = {"device": "cuda", "checkpoint": tmp_path / "checkpoint"}
+    with pytest.raises(Killed):
+        retrain(ARCH, {"name": "digits"}, how, **where, report=killed)
+    resumed = retrain(ARCH, {"name": "digits"}, how, **where)
+    whole = retrain(ARCH, {"name": "digits"}, how, device="cuda")
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, resumed.network.state_dict()[name]), name

@@ -167,3 +167,17 @@ def test_channels_last_changes_no_result():
 
     one, other = trained(True).epochs[-1], trained(False).epochs[-1]
     assert one == pytest.approx(other, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("bf16", "expected"),
+    [(True, torch.float32), (False, torch.float32), ("always", torch.bfloat16)],
+)
+def test_on_a_cpu_bfloat16_is_only_for_those_who_ask_for_it(bf16, expected):
+    seen = set()
+    net = linear()
+    net.register_forward_hook(lambda module, args, output: seen.add(output.dtype))
+    settings = TrainingSettings(epochs=1, bf16=bf16)
+    history = train_network(net, split_of(12), split_of(12), settings, seed=0, device=CPU)
+    assert seen == {expected}
+    assert np.isfinite(history.epochs[-1]["loss"])

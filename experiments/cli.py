@@ -18,6 +18,7 @@ from . import evaluator_commands
 from .dashboard_command import dashboard
 from .errors import RunError
 from .nni_command import nni
+from .track_command import track
 from .train_command import train
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -79,6 +80,7 @@ cli.add_command(dashboard)
 cli.add_command(nni)
 cli.add_command(evaluator_commands.fidelity)
 cli.add_command(train)
+cli.add_command(track)
 
 
 @cli.command()
@@ -101,7 +103,7 @@ def launch(
 
     CONFIG is an experiment's YAML file; without it, an existing RUN_DIR goes on with its own, and a
     new one gets the demo. A run that was stopped or killed goes on where it was. On going on,
-    trials, workers, device, strategy and final may change, nothing else.
+    trials, workers, device, strategy, final and track may change, nothing else.
     """
     _quiet_optuna()
     from . import experiment

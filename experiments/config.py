@@ -28,7 +28,9 @@ from .objectives import check_objectives
 if TYPE_CHECKING:
     from ..search_space import Architecture, FeasibleSet, SearchSpace
 
-MAY_CHANGE = frozenset({"trials", "workers", "device", "strategy", "final", "backend", "versions"})
+MAY_CHANGE = frozenset(
+    {"trials", "workers", "device", "strategy", "final", "backend", "track", "versions"}
+)
 """What may differ when an existing run is continued."""
 
 Settings = dict[str, Any]
@@ -77,7 +79,8 @@ class Final(_Section):
 
 class ExperimentConfig(_Section):
     """One experiment. `training` is how `train` and `export` train, beyond the search's proxies;
-    `latency` says on which device it is measured, and how, see `latency.py`; `versions` is written by a launch, for people, and not read back."""
+    `latency` says on which device it is measured, and how, see `latency.py`; `track`
+    names the tools that finished trials are copied to, see `tracking/`; `versions` is written by a launch, for people, and not read back."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
     space: Settings
@@ -96,6 +99,7 @@ class ExperimentConfig(_Section):
     device: str = "auto"
     backend: Backend = Backend()
     trial_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    track: list[str] = []
     versions: dict[str, str] = {}
 
     @model_validator(mode="before")
@@ -199,8 +203,10 @@ def _check_with_the_rooms(config: ExperimentConfig) -> None:
     from .. import strategies
     from ..evaluators import RetrainSettings
     from ..evaluators.settings import read_settings
+    from .tracking import check_trackers
 
     check_objectives(config.objectives)
+    check_trackers(config.track)
     if len(config.objectives) > 1 and config.pruner.name == "median":
         raise InputError(
             "pruner.name", "median", "with several objectives: none, asha or hyperband"
@@ -235,8 +241,8 @@ def check_continues(old: ExperimentConfig, new: ExperimentConfig) -> None:
                 continue
             key, was, now = _first_difference(name, before[name], after[name])
             allowed = (
-                f"this run has {was!r}; only trials, workers, device, strategy, final and "
-                "backend may change"
+                f"this run has {was!r}; only trials, workers, device, strategy, final, "
+                "backend and track may change"
             )
             raise InputError(key, now, f"{allowed} (or start another run directory with -o)")
 

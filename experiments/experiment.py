@@ -34,6 +34,7 @@ from .rungs import RungPruner
 from .search import Ending, Search
 from .signals import StopRequest
 from .telling import Telling
+from .tracking import Tracking
 from .workers import Pool
 
 
@@ -112,6 +113,7 @@ def launch(
         where = ", ".join(dict.fromkeys(slots))
         run.log(f"launch: {config.trials} trials, {len(slots)} workers on {where}")
         with (
+            Tracking(config.track, run, study) as tracking,
             Pool(slots, setup, log=run.log_path, timeout=config.trial_timeout) as pool,
             StopRequest(pool.wake) as stop,
         ):
@@ -127,6 +129,7 @@ def launch(
                 share=feasible.share,
                 log=run.log,
                 watch=watch_and_note,
+                ended=lambda ended: tracking.ended(ended.number),
             )
             if config.backend.name == "nni":
                 from .nni_backend.launcher import run_under_nni

@@ -60,7 +60,9 @@ class Telling:
         ended: Callable[[Ended], None] = nobody,
     ) -> None:
         self._config, self._study, self._storage = config, study, storage
-        self._share, self._log, self._watch, self.ended = share, log, watch, ended
+        self._share, self._log, self._watch = share, log, watch
+        self.listeners = [ended]
+        """Called in turn, after the study has heard of a trial's end."""
         self._counts = {"complete": 0, "pruned": 0, "failed": 0}
         self._started, self._done_here = time.monotonic(), 0
         self.running: dict[int, _Running] = {}
@@ -169,7 +171,8 @@ class Telling:
     def _over(self, ended: Ended, news: str) -> None:
         self._done_here += 1
         self._log(f"trial {ended.number}: {news}")
-        self.ended(ended)
+        for listener in self.listeners:
+            listener(ended)
         self.show(f"trial {ended.number}: {news}")
 
     def show(self, news: str) -> None:

@@ -57,7 +57,7 @@ class NNISearch:
         self, config: ExperimentConfig, study: optuna.Study, telling: Telling, pool: Pool
     ) -> None:
         self._config, self._study, self._telling, self._pool = config, study, telling, pool
-        telling.ended = self._tell_nni
+        telling.listeners.append(self._tell_nni)
         self._inbox: queue.SimpleQueue[tuple[Call | None, Message]] = queue.SimpleQueue()
         self._lines: dict[Call, _Line] = {}
         self._waiting: deque[_Line] = deque()

@@ -1,0 +1,34 @@
+"""`convnas track`: a run's trials, copied to the tools where people look at experiments."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command()
+@click.argument("run_dir")
+@click.option(
+    "--to", "names", required=True, metavar="A,B", help="tensorboard, mlflow, or both of them."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+def track(run_dir: str, names: str, as_json: bool) -> None:
+    """Copy a run's finished trials to TensorBoard or MLflow; those that are there are passed over.
+
+    A config with `track: [tensorboard, mlflow]` does it while the search runs.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    from .run_dir import RunDirectory
+    from .tracking import track_run
+
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    done = track_run(RunDirectory.existing(run_dir), wanted)
+    if as_json:
+        told = {name: {"place": place, "added": added} for name, (place, added) in done.items()}
+        click.echo(json.dumps(told, indent=2))
+        return
+    for name, (place, added) in done.items():
+        click.echo(f"{name}: {added} trials added to {place}")

@@ -1,4 +1,5 @@
 # make search: set up and run the demo search.   make test: set up and run lint, types and tests.
+# make test-rl: the tests of nni-nas-rl.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +8,7 @@ PYTEST_WORKERS ?= 2
 # One torch thread a process: two threads on a busy machine are many times slower.
 export OMP_NUM_THREADS = 1
 
-.PHONY: search test lint types tests format clean bench-operators bench-search bench-space bench-evaluator
+.PHONY: search test test-rl lint types tests format clean bench-operators bench-search bench-space bench-evaluator
 search: $(VENV)/.installed
 	$(BIN)/convnas launch -o $(RUN_DIR)
 
@@ -24,6 +25,18 @@ types: $(VENV)/.installed-test
 
 tests: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) --dist loadgroup
+
+# Needs tianshou, whose old pins must not reach the other tests: installed on top, in a place of its own.
+test-rl: $(VENV)/rl/.installed
+	$(VENV)/rl/bin/python -m pytest tests/strategies -k "rl and (contract or nni_nas_rl)"
+
+$(VENV)/rl/.installed: $(VENV)/.installed-test
+	$(BIN)/python -m venv $(VENV)/rl
+	@below=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	own=$$($(VENV)/rl/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	echo "import site; site.addsitedir('$$below')" > $$own/below.pth
+	$(VENV)/rl/bin/python -m pip install --disable-pip-version-check --quiet tianshou==0.4.11
+	@touch $@
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .

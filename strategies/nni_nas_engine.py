@@ -102,20 +102,20 @@ def first_acceptable(
     strategy: Any,
     models: FeasibleModels,
     accepts: Callable[[Sample], bool],
-    resume: Callable[[Any], None],
+    resume: Callable[[], None],
     *,
     tries: int,
 ) -> Sample | None:
     """Run an NNI strategy until it submits a model that `accepts`; None where it ends before, or
     after `tries` refusals in a row.
 
-    `resume` is given the strategy once it is initialised, before it runs.
+    `resume` is called once the strategy is initialised, before it runs.
     """
     engine = _OneModel()
     refusing = Filter(lambda model: accepts(model.sample), patience=tries)
     chain = Chain(strategy, refusing)
     chain.initialize(models, engine)
-    resume(strategy)
+    resume()
     with contextlib.suppress(_Enough), _without_waiting():
         chain.run()
     return engine.sample

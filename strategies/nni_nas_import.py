@@ -7,6 +7,7 @@ import fcntl
 import functools
 import importlib
 import importlib.util
+import io
 import logging
 import os
 import tempfile
@@ -29,8 +30,8 @@ def missing(extra: str) -> str | None:
 @functools.cache
 def load_nni_nas() -> None:
     """Import nni.nas, so that what follows may import from it. It takes seconds. ImportError."""
-    with _alone(), warnings.catch_warnings():
-        # NNI says of torch's newer classes that they are no modules.
+    with _alone(), warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        # NNI says of torch's newer classes that they are no modules, tianshou's gym that it is old.
         warnings.simplefilter("ignore")
         importlib.import_module("nni.nas.strategy")
 

@@ -10,6 +10,7 @@ nothing waits in a thread.
 from __future__ import annotations
 
 import abc
+import contextlib
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -41,11 +42,22 @@ class NNINasStrategy(Strategy, abc.ABC):
     def make(self, study: Study, trial: FrozenTrial, rng: np.random.Generator) -> Any:
         """NNI's strategy object."""
 
-    @abc.abstractmethod
+    def resume(
+        self, strategy: Any, study: Study, trial: FrozenTrial, rng: np.random.Generator
+    ) -> None:
+        """Give the strategy, initialised and not yet running, what the study knows."""
+        known = self.state(strategy, study, trial, rng)
+        strategy.load_state_dict({**strategy.state_dict(), **known})
+
     def state(
         self, strategy: Any, study: Study, trial: FrozenTrial, rng: np.random.Generator
     ) -> dict[str, Any]:
         """What the state that NNI saves of the strategy would hold of the study."""
+        return {}
+
+    def randomness(self) -> contextlib.AbstractContextManager[None]:
+        """Around every use of a strategy that draws from generators not its own."""
+        return contextlib.nullcontext()
 
     def wishes(
         self, study: Study, trial: FrozenTrial, rng: np.random.Generator
@@ -63,20 +75,20 @@ class NNINasStrategy(Strategy, abc.ABC):
             refused.append(point)
             return False
 
-        def resume(strategy: Any) -> None:
-            known = self.state(strategy, study, trial, rng)
-            strategy.load_state_dict({**strategy.state_dict(), **known})
-
         name = type(self).__name__
         try:
             load_nni_nas()
             from .nni_nas_engine import FeasibleModels, first_acceptable
 
-            with quiet():
+            with quiet(), self.randomness():
                 strategy = self.make(study, trial, rng)
                 name = type(strategy).__name__
                 sample = first_acceptable(
-                    strategy, FeasibleModels(self.feasible), accepts, resume, tries=self.tries
+                    strategy,
+                    FeasibleModels(self.feasible),
+                    accepts,
+                    lambda: self.resume(strategy, study, trial, rng),
+                    tries=self.tries,
                 )
         except Exception as e:
             raise StrategyFailed(f"NNI's {name} failed: {type(e).__name__}: {e}") from e

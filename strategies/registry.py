@@ -14,6 +14,7 @@ from .base import Strategy
 from .baselines import ExhaustiveStrategy, RandomStrategy
 from .evolution import EvolutionStrategy
 from .local_search import LocalSearchStrategy
+from .nni_nas_rl import NNINasRLStrategy
 from .nni_nas_strategies import (
     NNINasEvolutionStrategy,
     NNINasGridStrategy,
@@ -47,6 +48,7 @@ _STRATEGIES: dict[str, type[Strategy]] = {
     "nni-nas-evolution": NNINasEvolutionStrategy,
     "nni-nas-grid": NNINasGridStrategy,
     "nni-nas-random": NNINasRandomStrategy,
+    "nni-nas-rl": NNINasRLStrategy,
     "nni-nas-tpe": NNINasTPEStrategy,
     "nni-random": NNIRandomStrategy,
     "nni-tpe": NNITPEStrategy,

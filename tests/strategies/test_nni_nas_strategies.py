@@ -122,12 +122,18 @@ def test_a_set_that_is_a_needle_in_its_space_is_searched_too(name: str) -> None:
     assert sorted(map(str, points)) == sorted(map(str, feasible))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "package", "extra"),
+    [*((name, "pytorch_lightning", "nas") for name in NAMES), ("nni-nas-rl", "tianshou", "nas-rl")],
+)
 def test_without_the_extra_it_is_said_what_to_install(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, package: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pytorch_lightning", None)
-    with pytest.raises(InputError, match=r"strategy\.name: .*pip install 'convnas\[nas\]'"):
+    monkeypatch.setitem(sys.modules, package, None)
+    wanted = (
+        rf"strategy\.name: .* it needs {package}, which pip install 'convnas\[{extra}\]' brings"
+    )
+    with pytest.raises(InputError, match=wanted):
         strategies.create(name, table(2))
     assert name in strategies.names()
     assert name not in strategies.available()

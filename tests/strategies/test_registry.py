@@ -21,7 +21,8 @@ def test_every_name_makes_a_strategy_and_lists_its_settings(name: str) -> None:
 
 
 def test_every_extra_that_strategies_need_is_installed_where_tests_run() -> None:
-    assert strategies.available() == strategies.names()
+    missing = set(strategies.names()) - set(strategies.available())
+    assert missing <= {"nni-nas-rl"}  # make test-rl
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= 2
 # One torch thread a process: two threads on a busy machine are many times slower.
 export OMP_NUM_THREADS = 1
 
-.PHONY: search test test-rl lint types tests format clean bench-operators bench-search bench-space bench-evaluator
+.PHONY: search test test-rl lint types tests format clean bench-operators bench-search bench-space bench-evaluator docs
 search: $(VENV)/.installed
 	$(BIN)/convnas launch -o $(RUN_DIR)
 
@@ -41,6 +41,11 @@ $(VENV)/rl/.installed: $(VENV)/.installed-test
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What is generated of the documents; tests hold them to it.
+docs: $(VENV)/.installed-test
+	$(BIN)/python docs/render_api.py
+	$(BIN)/python docs/render_costs.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         cost,
         fold_batch_norm,
         load_network,
+        register_operator,
     )
     from .strategies import Exhausted
 
@@ -43,6 +44,7 @@ _ROOM_OF = {
     "cost": "search_space",
     "fold_batch_norm": "search_space",
     "load_network": "search_space",
+    "register_operator": "search_space",
 }
 _ROOMS = ("evaluators", "experiments", "search_space", "strategies")
 
@@ -61,6 +63,7 @@ __all__ = [  # noqa: RUF022  (the rooms last)
     "cost",
     "fold_batch_norm",
     "load_network",
+    "register_operator",
     "evaluators",
     "experiments",
     "search_space",

@@ -41,6 +41,8 @@ def keep_going(epoch: int, metrics: Mapping[str, float]) -> bool:
 
 
 class Evaluator(Protocol):
+    """What an evaluator is: any object with this one method."""
+
     def evaluate(self, arch: Architecture, *, seed: int, report: Report = keep_going) -> Evaluation:
         """Score `arch`. The same seed gives the same evaluation on a CPU, times aside.
 

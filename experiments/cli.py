@@ -6,6 +6,7 @@ Heavy imports happen inside the commands, so that help and usage errors are inst
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,6 +73,10 @@ def cli(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+    elif os.environ.get("CONVNAS_PLUGINS"):
+        from .plugins import load_from_environment
+
+        load_from_environment()
 
 
 cli.add_command(evaluator_commands.tabulate)

@@ -24,6 +24,7 @@ from . import latency
 from .backend import Backend
 from .hooks import check_evaluator
 from .objectives import check_objectives
+from .plugins import load_plugins
 
 if TYPE_CHECKING:
     from ..search_space import Architecture, FeasibleSet, SearchSpace
@@ -80,7 +81,8 @@ class Final(_Section):
 class ExperimentConfig(_Section):
     """One experiment. `training` is how `train` and `export` train, beyond the search's proxies;
     `latency` says on which device it is measured, and how, see `latency.py`; `track`
-    names the tools that finished trials are copied to, see `tracking/`; `versions` is written by a launch, for people, and not read back."""
+    names the tools that finished trials are copied to, see `tracking/`; `plugins` the modules that
+    register operators, see `plugins.py`; `versions` is written by a launch, for people, and not read back."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
     space: Settings
@@ -100,6 +102,7 @@ class ExperimentConfig(_Section):
     backend: Backend = Backend()
     trial_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     track: list[str] = []
+    plugins: list[str] = []
     versions: dict[str, str] = {}
 
     @model_validator(mode="before")
@@ -191,6 +194,7 @@ def unmeasured(raw: Settings, *, device: str | None) -> ExperimentConfig:
         config = ExperimentConfig.model_validate({**wanted, "latency": given})
     except ValidationError as e:
         raise _as_input_error(e.errors(include_url=False)[0]) from e
+    load_plugins(config.plugins)
     latency.check(config)
     return config
 
@@ -205,6 +209,7 @@ def _check_with_the_rooms(config: ExperimentConfig) -> None:
     from ..evaluators.settings import read_settings
     from .tracking import check_trackers
 
+    load_plugins(config.plugins)
     check_objectives(config.objectives)
     check_trackers(config.track)
     if len(config.objectives) > 1 and config.pruner.name == "median":

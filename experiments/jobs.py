@@ -81,6 +81,7 @@ def setup_of(config: ExperimentConfig, example: Architecture, **changes: Any) ->
         "classes": example.classes,
         "device": "cpu",
         "seed": config.seed,
+        "plugins": config.plugins,
         **changes,
     }
 

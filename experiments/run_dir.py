@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 from ..search_space import Architecture
 from ..search_space.errors import InputError
-from ..search_space.files import atomic_write
+from ..search_space.files import atomic_write, read_yaml
 from .config import ExperimentConfig, as_yaml, read_config
+from .plugins import load_plugins
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -44,6 +45,10 @@ class RunDirectory:
             raise InputError(
                 "RUN_DIR", str(path), "it must be a folder that convnas launch has made"
             )
+        # Without its plugins a run's architectures mean nothing.
+        content = read_yaml(run.config_path)
+        named = content.get("plugins") if isinstance(content, dict) else None
+        load_plugins(named if isinstance(named, list) else [])
         return run
 
     def create(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from ..search_space import Architecture, HetConv2d, OctConv2d
+from ..search_space.errors import InputError
 from ..search_space.frequency import (
     FrequencyMaxPool,
     FrequencyNorm,
@@ -110,7 +111,10 @@ def _code(module: nn.Module, depth: int) -> str:
         shortcut = [] if module.shortcut is None else [_code(module.shortcut, depth + 1)]
         return _over_lines("Residual", [_code(module.path, depth + 1), *shortcut], depth)
     if type(module) not in _LAYERS:
-        raise TypeError(f"no standalone form of {type(module).__name__} is known")
+        allowed = (
+            f"no standalone form of {type(module).__name__} is known; pt, pt2 and onnx have it"
+        )
+        raise InputError("format", "py", allowed)
     return _LAYERS[type(module)](module)
 
 

@@ -20,6 +20,7 @@ from ..search_space import Architecture
 from ..search_space.errors import InputError
 from .hooks import create_evaluator
 from .messages import Channel, Message
+from .plugins import load_plugins
 
 Inbox = queue.SimpleQueue[Message]
 
@@ -31,6 +32,7 @@ def work(channel: Channel) -> None:
     threading.Thread(target=_listen, args=(channel, inbox), daemon=True).start()
     setup = inbox.get()
     try:
+        load_plugins(setup.get("plugins", ()))
         channels, height, width = setup["input"]
         evaluator = create_evaluator(
             setup["evaluator"],

@@ -9,8 +9,11 @@ from .execution import ExecutionTable
 from .feasible import FeasibleSet
 from .fold import fold_batch_norm
 from .hetconv import HetConv2d
+from .layers import LayerCost, NotBuildable, Signal
 from .network import build_network
 from .octave import OctConv2d
+from .operators import Site
+from .own_operator import register_operator
 from .res2net import Res2NetBottleneck
 from .space import SearchSpace
 from .tune import default_shapes, shapes_of, tune
@@ -26,9 +29,13 @@ __all__ = [
     "FeasibleSet",
     "HetConv2d",
     "InputError",
+    "LayerCost",
+    "NotBuildable",
     "OctConv2d",
     "Res2NetBottleneck",
     "SearchSpace",
+    "Signal",
+    "Site",
     "build_network",
     "cost",
     "default_shapes",
@@ -38,6 +45,7 @@ __all__ = [
     "load_network",
     "parse_quantity",
     "read_network_file",
+    "register_operator",
     "save_network",
     "shapes_of",
     "tune",

@@ -22,8 +22,13 @@ import yaml
 from .errors import InputError, unknown_key, unknown_name
 from .files import atomic_write, read_yaml
 
-PARAMETER_OF = {"vanilla": None, "octave": "alpha", "hetconv": "p", "res2net": "scales"}
-"""Operator -> the one number it must be given."""
+PARAMETER_OF: dict[str, str | None] = {
+    "vanilla": None,
+    "octave": "alpha",
+    "hetconv": "p",
+    "res2net": "scales",
+}
+"""Operator -> the one number it must be given. `register_operator` adds to it."""
 
 _WHOLE = "a whole number of at least 1"
 _ALLOWED = {
@@ -35,7 +40,12 @@ _ALLOWED = {
     "depth": _WHOLE,
     "width": "a number above 0 (it multiplies the stage's channels)",
 }
-_OWNER = {"alpha": "octave", "p": "hetconv", "scales": "res2net", "base_width": "res2net"}
+OWNER = {"alpha": "octave", "p": "hetconv", "scales": "res2net", "base_width": "res2net"}
+
+
+def takes(conv: str, name: str) -> bool:
+    """Whether an operator has this number; kernel, depth and width are every operator's."""
+    return name not in OWNER or name == PARAMETER_OF[conv] or OWNER[name] == conv
 
 
 def check_number(name: str, value: Any, key: str | None = None) -> float | int:
@@ -81,8 +91,8 @@ class Choice:
             value = getattr(self, name)
             if value is None:
                 continue
-            if _OWNER.get(name, self.conv) != self.conv:
-                raise InputError(name, value, f"{name} belongs to {_OWNER[name]}, not {self.conv}")
+            if not takes(self.conv, name):
+                raise InputError(name, value, f"{name} belongs to {OWNER[name]}, not {self.conv}")
             object.__setattr__(self, name, check_number(name, value))
 
     @property

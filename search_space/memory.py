@@ -77,7 +77,12 @@ KEPT: dict[type, Callable[[Any], Kept]] = {
     Squeeze: _squeeze,
     Linear: _linear,
 }
-"""Kind of layer -> what it keeps."""
+"""Kind of layer -> what it keeps; an operator of the user's own is taken for one convolution."""
+
+
+def _kept(layer: Layer) -> Kept:
+    kind = type(layer)
+    return KEPT[kind](layer) if kind in KEPT else ITS_SOURCE
 
 
 def backward_bytes(blocks: tuple[Block, ...], *, keeps_source: bool = False) -> int:
@@ -90,14 +95,14 @@ def backward_bytes(blocks: tuple[Block, ...], *, keeps_source: bool = False) -> 
         if block.shortcut:
             # What the shortcut reads is what the path reads, already counted.
             total += _row(block.shortcut, False) - _read(block.shortcut[0])
-        keeps_source = block.residual or KEPT[type(block.path[-1])](block.path[-1]).out
+        keeps_source = block.residual or _kept(block.path[-1]).out
     return total
 
 
 def _row(layers: tuple[Layer, ...], keeps_source: bool) -> int:
     total, kept = 0, keeps_source
     for layer in layers:
-        mine = KEPT[type(layer)](layer)
+        mine = _kept(layer)
         if kept or mine.source:
             total += FLOAT * _source_elements(layer)
         total += mine.inside
@@ -106,7 +111,7 @@ def _row(layers: tuple[Layer, ...], keeps_source: bool) -> int:
 
 
 def _read(layer: Layer) -> int:
-    return FLOAT * _source_elements(layer) if KEPT[type(layer)](layer).source else 0
+    return FLOAT * _source_elements(layer) if _kept(layer).source else 0
 
 
 def _source_elements(layer: Layer) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .architecture import PARAMETER_OF, Choice, check_number
+from .architecture import OWNER, PARAMETER_OF, Choice, check_number, takes
 from .errors import InputError, unknown_key, unknown_name
 
 FACTORS = ("kernel", "depth", "width")
@@ -78,11 +78,10 @@ class StageOptions:
 
     def unused(self) -> list[str]:
         """Lists that no listed operator reads."""
-        owners = {"alpha": "octave", "p": "hetconv", "scales": "res2net", "base_width": "res2net"}
         return [
             f"{name} is not used: {owner} is not among the convolutions"
-            for name, owner in owners.items()
-            if getattr(self, name) and owner not in self.conv
+            for name, owner in OWNER.items()
+            if getattr(self, name) and not any(takes(conv, name) for conv in self.conv)
         ]
 
 

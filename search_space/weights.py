@@ -80,5 +80,7 @@ def load_network(path: str | Path) -> Network:
         network.load_state_dict(content["state_dict"])
     except (InputError, KeyError, RuntimeError, TypeError, AttributeError) as e:
         reason = "its weights are not those of its architecture"
+        if isinstance(e, InputError):
+            reason += f" ({e})"
         raise InputError(str(path), "this file", reason) from e
     return network.eval()

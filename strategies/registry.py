@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
+import sys
 from typing import Any
 
 from optuna.samplers import BaseSampler
@@ -75,7 +77,10 @@ def settings_of(name: str) -> list[str]:
     """The settings a strategy takes beside the seed. InputError for a name that is unknown or
     needs what is not installed."""
     if "." in name:
-        own = inspect.signature(_sampler_class(name)).parameters
+        kind = _sampler_class(name)
+        if issubclass(kind, Strategy):
+            return kind.settings_taken()
+        own = inspect.signature(kind).parameters
         return ["encoding", *(key for key in own if key != "seed")]
     if name in GONE:
         raise InputError("strategy.name", name, GONE[name])
@@ -91,8 +96,8 @@ def create(
 ) -> Strategy:
     """An Optuna sampler that proposes points of `feasible`.
 
-    name: one of `names()`, the dotted name of any Optuna sampler's class (`settings` are then its
-    own), or a sampler. InputError for an unknown name, setting or value of a setting.
+    name: one of `names()`, the dotted name of any Optuna sampler's class or of a Strategy of your
+    own, also in the current folder (`settings` are then its own), or a sampler. InputError for an unknown name, setting or value of a setting.
     """
     if isinstance(name, BaseSampler):
         return GivenStrategy(feasible, sampler=name, seed=seed, **settings)
@@ -101,6 +106,8 @@ def create(
         if key not in known:
             raise unknown_key("strategy", key, known)
     try:
+        if "." in name and issubclass(kind := _sampler_class(name), Strategy):
+            return kind(feasible, seed=seed, **settings)
         if "." in name:
             return _of_class(name, feasible, seed, **settings)
         return _STRATEGIES[name](feasible, seed=seed, **settings)
@@ -120,6 +127,9 @@ def _of_class(
 
 def _sampler_class(name: str) -> type[BaseSampler]:
     module, _, attribute = name.rpartition(".")
+    if os.getcwd() not in sys.path:
+        # An installed command does not look there.
+        sys.path.append(os.getcwd())
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as e:

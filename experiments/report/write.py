@@ -52,7 +52,9 @@ def rendered(
 ) -> tuple[str, list[Chart]]:
     """The page of these trials, at least one of them complete, and its figures."""
     found = facts.scored(trials)
-    charts = charts_of(found, finalists(final), Budget.from_config(config.budget).limits["flops"])
+    charts = charts_of(
+        found, finalists(final), Budget.from_config(config.budget).limits.get("flops", (None, None))
+    )
     best = best_among(trials, final, _BEST)
     said = verdict(best)
     nets = "".join(map(page.drawing, best))

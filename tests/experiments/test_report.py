@@ -101,6 +101,19 @@ def test_a_page_of_any_size_is_whole_and_needs_no_network(count) -> None:
     assert len({chart.key for chart in charts}) == len(charts)
 
 
+@pytest.mark.parametrize(
+    ("budget", "drawn"),
+    [
+        ({}, set()),
+        ({"params": "200K"}, set()),
+        ({"flops": {"min": "500K", "max": "1M"}}, {"least allowed", "budget"}),
+    ],
+)
+def test_the_budget_s_lines_are_those_of_its_limits_on_flops(budget, drawn) -> None:
+    text, _ = rendered(read_config(CONFIG | {"budget": budget}), trials(20), [])
+    assert {word for word in ("least allowed", "budget") if f">{word}</text>" in text} == drawn
+
+
 def test_the_front_against_its_definition() -> None:
     found = facts.scored(trials(300))
     front = facts.pareto(found)

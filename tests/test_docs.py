@@ -1,0 +1,107 @@
+"""The documents: what is generated is up to date, links lead somewhere, and Python in them is Python."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import pytest
+import yaml
+
+import convnas
+
+ROOT = Path(convnas.__file__).parent
+PAGES = sorted(page for room in (".", "docs", "examples") for page in (ROOT / room).glob("*.md"))
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def render(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_python_interface_is_described_as_it_is() -> None:
+    written = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    assert written == render("render_api").text(), "out of date: make docs writes it"
+
+
+def test_every_public_name_has_a_docstring() -> None:
+    rooms = [convnas, *(getattr(convnas, room) for room in convnas._ROOMS)]
+    without = [
+        f"{room.__name__}.{name}"
+        for room in rooms
+        for name in room.__all__
+        if isinstance(thing := getattr(room, name), type | FunctionType)
+        and not (thing.__doc__ or "").strip()
+    ]
+    assert without == []
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub names the headings."""
+    found = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in found)
+    return {heading.strip().replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    broken = []
+    for target in LINK.findall(text):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        if not there.exists() or (anchor and anchor not in anchors(there)):
+            broken.append(target)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_python_and_yaml_in_the_text_can_be_read(page: Path) -> None:
+    for language, code in FENCE.findall(page.read_text(encoding="utf-8")):
+        if language == "python" and page.name != "api.md":  # api.md holds signatures
+            ast.parse(code)
+        if language == "yaml":
+            # A line of dots stands for what is left out.
+            yaml.safe_load(re.sub(r"^ *\.\.\.$", "", code, flags=re.MULTILINE))
+
+
+def test_the_index_names_every_document() -> None:
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    others = [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "README.md"]
+    assert [name for name in others if f"({name})" not in index] == []
+
+
+def test_every_key_of_a_config_is_described() -> None:
+    from convnas.evaluators import RetrainSettings
+    from convnas.evaluators.examples import DivisionSettings
+    from convnas.evaluators.latency import LatencySettings
+    from convnas.experiments import ExperimentConfig
+    from convnas.experiments.config import Pruner
+    from convnas.search_space.space import _KEYS
+    from convnas.search_space.stage_options import StageOptions
+
+    sections = {
+        "The experiment": list(ExperimentConfig.model_fields),
+        "space": [*_KEYS, *StageOptions.__dataclass_fields__],
+        "data": list(DivisionSettings.__dataclass_fields__),
+        "latency": [*LatencySettings.__dataclass_fields__, "table"],
+        "pruner": list(Pruner.model_fields),
+    }
+    text = (ROOT / "docs" / "space.md").read_text(encoding="utf-8")
+    for title, keys in sections.items():
+        section = text.split(f"\n## {title}\n")[1].split("\n## ")[0]
+        assert [key for key in keys if f"\n| `{key}` |" not in section] == [], title
+    recipe = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    assert [key for key in RetrainSettings.__dataclass_fields__ if f"`{key}`" not in recipe] == []

@@ -18,6 +18,12 @@ from pathlib import Path
 _NEEDED = {"nas": ("pytorch_lightning",), "nas-rl": ("pytorch_lightning", "tianshou")}
 """Extra -> the packages that it brings and nni.nas cannot do without."""
 
+ONE_SHOT = {
+    f"nni-nas-{name}"
+    for name in ("darts", "enas", "gumbel-darts", "proxyless", "random-one-shot", "one-shot")
+}
+"""Names under which somebody may look for NNI's one-shot strategies, which run no trials."""
+
 
 def missing(extra: str) -> str | None:
     """What is to be said where a package that the extra brings is not installed; None: all is."""

@@ -16,6 +16,7 @@ from .base import Strategy
 from .baselines import ExhaustiveStrategy, RandomStrategy
 from .evolution import EvolutionStrategy
 from .local_search import LocalSearchStrategy
+from .nni_nas_import import ONE_SHOT
 from .nni_nas_rl import NNINasRLStrategy
 from .nni_nas_strategies import (
     NNINasEvolutionStrategy,
@@ -84,6 +85,9 @@ def settings_of(name: str) -> list[str]:
         return ["encoding", *(key for key in own if key != "seed")]
     if name in GONE:
         raise InputError("strategy.name", name, GONE[name])
+    if name in ONE_SHOT:
+        told = "it trains one supernet instead of trials: convnas.strategies.nni_nas, in Python"
+        raise InputError("strategy.name", name, told)
     if name not in _STRATEGIES:
         raise unknown_name("strategy.name", name, _STRATEGIES)
     if (reason := _STRATEGIES[name].unavailable()) is not None:

@@ -50,8 +50,8 @@ def loader(split: Split, n: int) -> Any:
     return DataLoader(torch.utils.data.TensorDataset(split.pixels[:n], split.labels[:n]), 32)
 
 
-def trained(strategy: Any, of: Conversion) -> Any:
-    """The strategy after two epochs on 128 digits."""
+def initialised(strategy: Any, of: Conversion) -> Any:
+    """The strategy with its supernet, ready for two epochs on 128 digits."""
     torch.manual_seed(0)
     data = load_data({"name": "digits"}, seed=0, input=(1, 8, 8), classes=10).search
     evaluator = Classification(
@@ -65,7 +65,13 @@ def trained(strategy: Any, of: Conversion) -> Any:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    strategy(RawFormatModelSpace(of.model_space(), evaluator), SequentialExecutionEngine())
+    models = RawFormatModelSpace(of.model_space(), evaluator)
+    strategy.initialize(models, SequentialExecutionEngine())
+    return strategy
+
+
+def trained(strategy: Any, of: Conversion) -> Any:
+    initialised(strategy, of).run()
     return strategy
 
 
@@ -98,6 +104,28 @@ def test_what_a_differentiable_strategy_prefers_is_the_likeliest_inside_the_budg
     assert make is Proxyless or free.best(strategy) == free.architecture(
         next(strategy.list_models()).sample
     )
+
+
+def test_in_a_set_too_large_to_list_no_neighbour_is_likelier() -> None:
+    stage = {"conv": ["vanilla", "octave", "hetconv"], "alpha": [0.25, 0.5], "p": [2, 4, 8]}
+    of = conversion(1_900_000, backbone="resnet20", granularity="block", stage=stage)
+    assert not of.feasible.holds_at_most(200_000)
+    strategy = initialised(DARTS(), of)
+    rng = np.random.default_rng(0)
+    chances: dict[str, dict[str, float]] = {}
+    for module in strategy.supernet.modules():
+        if hasattr(module, "_arch_alpha"):
+            shares = rng.dirichlet(np.ones(len(module.names)))
+            module._arch_alpha.data = torch.from_numpy(np.log(shares)).float()
+            chances[module.label] = dict(zip(module.names, np.log(shares), strict=True))
+
+    def chance(architecture: Architecture) -> float:
+        return sum(chances[label][name] for label, name in of.sample(architecture).items())
+
+    best = of.best(strategy)
+    assert cost(best).flops <= 1_900_000
+    assert chance(best) >= max(chance(other) for other in of.feasible.neighbours(best))
+    assert chance(best) > max(map(chance, of.feasible.sample(rng, 1000)))
 
 
 def test_random_one_shot_trains_paths_inside_a_budget_and_the_best_of_them_is_found() -> None:

@@ -29,6 +29,11 @@ def test_every_extra_that_strategies_need_is_installed_where_tests_run() -> None
     ("name", "settings", "told"),
     [
         ("tep", {}, "strategy.name: 'tep' is not allowed; did you mean 'tpe'?"),
+        (
+            "nni-nas-darts",
+            {},
+            "strategy.name: 'nni-nas-darts' is not allowed; it trains one supernet",
+        ),
         ("tpe", {"n_startup": 3}, "strategy.n_startup: this key is not allowed; did you mean"),
         ("random", {"tries": 3}, "strategy.tries: this key is not allowed"),
         ("tpe", {"n_startup_trials": 0}, "strategy.n_startup_trials: 0 is not allowed; it must be"),

@@ -26,6 +26,9 @@ class Proposal:
 class Asking:
     """Asks the study. `refuse` is told of a trial that cannot be tried, and why.
 
+    `claim` says whether an architecture, by its key, becomes that trial's: by default where no
+    trial that this object knows of has it.
+
     A trial left running by a run that was killed is adopted: proposed again, under its own number.
     `exhausted` is true once the strategy has nothing left to propose. RunError where it fails.
     """
@@ -37,10 +40,12 @@ class Asking:
         *,
         refuse: Callable[[Trial, str], None],
         log: Callable[[str], None],
+        claim: Callable[[Trial, str], bool] | None = None,
     ) -> None:
         self._study, self._feasible, self._refuse, self._log = study, feasible, refuse, log
         self._left: deque[FrozenTrial] = deque()
         self._seen: set[str] = set()
+        self._claim = claim or self._is_new
         self.exhausted = False
 
     def take_stock(self, trials: list[FrozenTrial], but: Collection[int] = ()) -> None:
@@ -56,7 +61,7 @@ class Asking:
         while self._left:
             trial = self._left.popleft()
             self._log(f"trial {trial.number}: adopted from a run that ended early")
-            proposal = self._propose(functools.partial(Trial, self._study, trial._trial_id))
+            proposal = self.propose(functools.partial(Trial, self._study, trial._trial_id))
             if proposal is not None:
                 return proposal
         return None
@@ -65,9 +70,10 @@ class Asking:
         """The strategy's next; None where that trial was refused, or the set is `exhausted`."""
         if self._feasible.holds_at_most(len(self._seen)):
             self.exhausted = True
-        return None if self.exhausted else self._propose(self._study.ask)
+        return None if self.exhausted else self.propose(self._study.ask)
 
-    def _propose(self, ask: Callable[[], Trial]) -> Proposal | None:
+    def propose(self, ask: Callable[[], Trial]) -> Proposal | None:
+        """What the trial that `ask` gives is to try; None as for `new`."""
         try:
             trial = ask()
         except Exhausted:
@@ -83,10 +89,14 @@ class Asking:
             # Queued by hand, for instance, with parameters outside the budget.
             self._refuse(trial, f"it cannot be tried: {e}")
             return None
-        if architecture.key in self._seen:
+        if not self._claim(trial, architecture.key):
             self._refuse(trial, "another trial has this architecture")
             return None
-        self._seen.add(architecture.key)
         trial.set_user_attr("key", architecture.key)
         trial.set_user_attr("architecture", architecture.to_dict())
         return Proposal(trial, architecture)
+
+    def _is_new(self, trial: Trial, key: str) -> bool:
+        new = key not in self._seen
+        self._seen.add(key)
+        return new

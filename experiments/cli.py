@@ -16,6 +16,7 @@ import click
 
 from .. import __version__
 from . import evaluator_commands
+from .cluster import commands as cluster_commands
 from .dashboard_command import dashboard
 from .errors import RunError
 from .nni_command import nni
@@ -83,6 +84,8 @@ cli.add_command(evaluator_commands.tabulate)
 cli.add_command(evaluator_commands.latency)
 cli.add_command(dashboard)
 cli.add_command(nni)
+cli.add_command(cluster_commands.worker)
+cli.add_command(cluster_commands.proxy)
 cli.add_command(evaluator_commands.fidelity)
 cli.add_command(train)
 cli.add_command(track)
@@ -368,6 +371,9 @@ def status(run_dir: str, as_json: bool) -> None:
     going = f"going on, workers {state['workers']}" if state["active"] else "not running"
     console.print_lines(f"{state['name']}: {going}", f"trials of {state['wanted']}: {trials}")
     console.print_lines(*(f"failed {n} x: {reason}" for reason, n in state["failures"].items()))
+    console.print_lines(
+        *(f"{n['node']} trains {n['trial']}, heard {n['silent']:g} s ago" for n in state["nodes"])
+    )
     console.print_lines(*_said_of_rungs(state["rungs"]))
     if state["best"]:
         _show(run, results.best_of(run, 5))

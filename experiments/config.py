@@ -22,6 +22,8 @@ from ..search_space.errors import InputError, unknown_key
 from ..search_space.files import read_yaml
 from . import latency
 from .backend import Backend
+from .cluster.database import Database
+from .cluster.settings import Storage
 from .hooks import check_evaluator
 from .objectives import check_objectives
 from .plugins import load_plugins
@@ -100,6 +102,7 @@ class ExperimentConfig(_Section):
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     device: str = "auto"
     backend: Backend = Backend()
+    storage: Storage | None = None
     trial_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     track: list[str] = []
     plugins: list[str] = []
@@ -115,6 +118,11 @@ class ExperimentConfig(_Section):
             data["trial_timeout"] = float(data["trial_timeout"])
         if isinstance(data.get("backend"), str):
             data["backend"] = {"name": data["backend"]}
+        storage = data.get("storage")
+        if isinstance(storage, str):
+            data["storage"] = {"url": storage}
+        elif isinstance(storage, dict):
+            data["storage"] = {k: float(v) if type(v) is int else v for k, v in storage.items()}
         return data
 
     @property
@@ -212,6 +220,14 @@ def _check_with_the_rooms(config: ExperimentConfig) -> None:
     load_plugins(config.plugins)
     check_objectives(config.objectives)
     check_trackers(config.track)
+    if config.storage is not None:
+        Database.parse(config.storage.url, config.name, key="storage.url")
+        if config.storage.grace < 2 * config.storage.heartbeat:
+            allowed = f"it must be at least twice the heartbeat, {config.storage.heartbeat:g}"
+            raise InputError("storage.grace", config.storage.grace, allowed)
+        if config.backend.name == "nni":
+            allowed = "NNI runs the trials of one machine: local, or leave storage out"
+            raise InputError("backend.name", "nni", allowed)
     if len(config.objectives) > 1 and config.pruner.name == "median":
         raise InputError(
             "pruner.name", "median", "with several objectives: none, asha or hyperband"
@@ -283,6 +299,7 @@ def _as_input_error(error: ErrorDetails) -> InputError:
             "pruner": Pruner,
             "final": Final,
             "backend": Backend,
+            "storage": Storage,
         }
         section = sections.get(place[0], ExperimentConfig)
         return unknown_key(".".join(place[:-1]), place[-1], section.model_fields)

@@ -14,6 +14,7 @@ from optuna.storages import RDBStorage
 from .. import strategies
 from ..evaluators import resolve_devices
 from ..search_space import Budget
+from ..search_space.errors import InputError
 from . import records
 from .asking import Asking
 from .config import (
@@ -95,16 +96,22 @@ def launch(
     with (
         _disk_errors(run),
         Lock(run) as lock,
-        records.storage_errors(run.study_path),
+        records.storage_errors(config.storage.url if config.storage else run.study_path),
         ExitStack() as at_end,
     ):
-        prepare(run, config)
-        storage = records.open_storage(run.study_path)
-        at_end.callback(storage.engine.dispose)  # also where the run fails
-        records.write_quickly(storage)
+        if config.storage is None:
+            prepare(run, config)
+            ledger, storage = None, records.open_storage(run.study_path)
+            at_end.callback(storage.engine.dispose)  # also where the run fails
+            records.write_quickly(storage)
+        else:
+            from .cluster.sharing import share
+
+            ledger, storage = at_end.enter_context(share(run, config, facts_of(config)))
         settings = config.strategy.settings
         study = records.open_study(
             storage,
+            None if config.storage is None else config.name,
             sampler=strategies.create(config.strategy.name, feasible, seed=config.seed, **settings),
             pruner=pruner_of(config, run.log),
         )
@@ -131,7 +138,23 @@ def launch(
                 watch=watch_and_note,
                 ended=lambda ended: tracking.ended(ended.number),
             )
-            if config.backend.name == "nni":
+            if ledger is not None:
+                from .cluster.joining import join
+
+                ending = join(
+                    config,
+                    study,
+                    feasible,
+                    ledger,
+                    pool,
+                    stop=lambda: stop.asked,
+                    log=run.log,
+                    watch=watch_and_note,
+                    on_best=run.write_best,
+                    ended=lambda ended: tracking.ended(ended.number),
+                    follow=True,
+                )
+            elif config.backend.name == "nni":
                 from .nni_backend.launcher import run_under_nni
 
                 ending = run_under_nni(
@@ -157,12 +180,19 @@ def launch(
 
 
 def prepare(run: RunDirectory, config: ExperimentConfig) -> None:
-    """Write the config and make the study. InputError where the run is another experiment's."""
+    """Write the config and make the study, a file. InputError where the run is another experiment's."""
+    if config.storage is not None:
+        allowed = "NNI runs the trials of one machine: leave it out"
+        raise InputError("storage", config.storage.url, allowed)
     if run.exists:
         check_continues(run.read_config(), config)
     run.write_config(config)
-    facts = {"budget": Budget.from_config(config.budget).to_config()}
-    records.create_study(run.study_path, config.name, config.objectives, facts)
+    records.create_study(run.study_path, config.name, config.objectives, facts_of(config))
+
+
+def facts_of(config: ExperimentConfig) -> dict[str, Any]:
+    """What is noted with the study, for people who look at it in a dashboard."""
+    return {"budget": Budget.from_config(config.budget).to_config()}
 
 
 def _choose(

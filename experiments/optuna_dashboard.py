@@ -42,7 +42,7 @@ def show(
     optuna-dashboard is not installed.
     """
     check_place(host, port, "the dashboard has no login")
-    storage = records.open_to_read(run.study_path)
+    storage = records.open_to_read(run.study)
     try:
         app = read_only(_app(storage), port)
         with make_server("127.0.0.1", port, app, _Server, _QuietHandler) as server:

@@ -16,14 +16,18 @@ from typing import Any
 from urllib.parse import quote
 
 import optuna
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
 from ..search_space.errors import InputError
+from .cluster.database import Database
 from .errors import RunError
 from .objectives import directions
+
+Place = Path | Database
+"""Where a run's study is: a file, or a database that other machines reach."""
 
 STATES = {
     "complete": TrialState.COMPLETE,
@@ -43,37 +47,58 @@ _STORAGE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 
 def create_study(
-    path: Path, name: str, objectives: Sequence[str], facts: Mapping[str, Any] | None = None
+    place: Place,
+    name: str,
+    objectives: Sequence[str],
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Make the study's file if it is not there: a whole one or none, whatever interrupts.
+    """Make the study if it is not there: a whole one or none, whatever interrupts.
 
     `facts` become the study's user attributes, for people who look at it.
     """
-    if path.exists():
+    if isinstance(place, Database):
+        storage = place.open(create=True)
+        _create(storage, name, objectives, facts)
+        storage.engine.dispose()
         return
-    unfinished = path.with_name(f".{path.name}.new")
+    if place.exists():
+        return
+    unfinished = place.with_name(f".{place.name}.new")
     unfinished.unlink(missing_ok=True)
-    with storage_errors(path):
+    with storage_errors(place):
         storage = RDBStorage(f"sqlite:///{unfinished}")
+        _create(storage, name, objectives, facts)
+        storage.engine.dispose()
+    os.replace(unfinished, place)
+
+
+def _create(
+    storage: RDBStorage, name: str, objectives: Sequence[str], facts: Mapping[str, Any] | None
+) -> None:
+    try:
         study = optuna.create_study(
             storage=storage, study_name=name, directions=directions(objectives)
         )
-        # What Optuna's dashboard calls the objectives.
-        storage.set_study_system_attr(study._study_id, _METRIC_NAMES, list(objectives))
-        for key, value in (facts or {}).items():
-            study.set_user_attr(key, value)
-        storage.engine.dispose()
-    os.replace(unfinished, path)
+    except optuna.exceptions.DuplicatedStudyError:
+        return
+    # What Optuna's dashboard calls the objectives.
+    storage.set_study_system_attr(study._study_id, _METRIC_NAMES, list(objectives))
+    for key, value in (facts or {}).items():
+        study.set_user_attr(key, value)
 
 
-def open_storage(path: Path) -> RDBStorage:
+def open_storage(place: Place) -> RDBStorage:
     """Raises InputError when there is no usable study."""
-    return _open(path, f"sqlite:///{path}")
+    if isinstance(place, Database):
+        return place.open()
+    return _open(place, f"sqlite:///{place}")
 
 
-def open_to_read(path: Path) -> RDBStorage:
+def open_to_read(place: Place) -> RDBStorage:
     """As `open_storage`, but the database refuses whoever tries to write."""
-    return _open(path, f"sqlite:///file:{quote(str(path.absolute()))}?mode=ro&uri=true")
+    if isinstance(place, Database):
+        return place.open(read_only=True)
+    return _open(place, f"sqlite:///file:{quote(str(place.absolute()))}?mode=ro&uri=true")
 
 
 def _open(path: Path, url: str) -> RDBStorage:
@@ -95,6 +120,9 @@ def write_quickly(storage: RDBStorage) -> None:
     A killed process loses nothing by it, and a power cut the last moments but never the file.
     """
 
+    if storage.engine.dialect.name != "sqlite":
+        return
+
     def prepare(connection: Any, record: object) -> None:
         (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
         if mode == "wal":  # some network file systems refuse
@@ -106,35 +134,48 @@ def write_quickly(storage: RDBStorage) -> None:
 
 def close(storage: RDBStorage) -> None:
     """Leave one plain file that can be copied, and read where nothing may be written."""
-    with storage.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
-    storage.engine.dispose()
+    if storage.engine.dialect.name == "sqlite":
+        with storage.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
+        storage.engine.dispose()
 
 
 def open_study(
-    storage: RDBStorage,
+    storage: BaseStorage,
+    name: str | None = None,
     *,
     sampler: optuna.samplers.BaseSampler | None = None,
     pruner: optuna.pruners.BasePruner | None = None,
 ) -> optuna.Study:
-    """The main study: the first one in the storage."""
-    first = min(storage.get_all_studies(), key=lambda study: study._study_id)
-    return optuna.load_study(
-        study_name=first.study_name, storage=storage, sampler=sampler, pruner=pruner
-    )
+    """The main study: the one called `name`, by default the first one in the storage."""
+    if name is None:
+        name = min(storage.get_all_studies(), key=lambda study: study._study_id).study_name
+    return optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
 
 
-def read_trials(path: Path) -> list[FrozenTrial]:
-    """All trials of a run's main study."""
-    return read_all(path)[0]
-
-
-def read_all(path: Path) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
-    """All trials of a run's main study, and of its final choice (none where it has made none)."""
-    storage = open_storage(path)
+def study_at(storage: RDBStorage, place: Place) -> optuna.Study:
+    """The main study of a run. Raises InputError where a database does not have it."""
+    if not isinstance(place, Database):
+        return open_study(storage)
     try:
-        with storage_errors(path):
-            main = open_study(storage)
+        return open_study(storage, place.study)
+    except KeyError as e:
+        known = ", ".join(optuna.get_all_study_names(storage)) or "none"
+        raise InputError("name", place.study, f"studies in {place}: {known}") from e
+
+
+def read_trials(place: Place) -> list[FrozenTrial]:
+    """All trials of a run's main study."""
+    return read_all(place)[0]
+
+
+def read_all(place: Place) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+    """All trials of a run's main study, and of its final choice (none where it has made none)."""
+    with storage_errors(place):
+        storage = open_storage(place)
+    try:
+        with storage_errors(place):
+            main = study_at(storage, place)
             name = main.study_name + FINAL
             final = []
             if name in optuna.get_all_study_names(storage):
@@ -146,8 +187,8 @@ def read_all(path: Path) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
 
 
 @contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """A disk that is full or not writable becomes one line; the study stays as it was."""
+def storage_errors(place: Place | str) -> Iterator[None]:
+    """A full disk or a server that is not there becomes one line; the study stays as it was."""
     try:
         yield
     except _STORAGE_ERRORS as e:
@@ -155,7 +196,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         while cause.__cause__ is not None:
             cause = cause.__cause__
         message = " ".join(str(getattr(cause, "orig", None) or cause).split())[:200]
-        raise RunError(f"the study {path} cannot be used: {message}") from e
+        raise RunError(f"the study {place} cannot be used: {message}") from e
 
 
 def count(trials: list[FrozenTrial]) -> dict[str, int]:

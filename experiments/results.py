@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 from ..search_space import Architecture
 from ..search_space.errors import InputError
 from . import records
+from .cluster.database import Database
 from .config import ExperimentConfig
 from .final import Finalist, finalists
 from .objectives import front
@@ -52,7 +53,7 @@ def best_of(run: RunDirectory, top: int) -> list[Found]:
 
     Those of the final choice come first, by what it found, the others by the search's score.
     """
-    return best_among(*records.read_all(run.study_path), top)
+    return best_among(*records.read_all(run.study), top)
 
 
 def best_among(trials: list[FrozenTrial], final: list[FrozenTrial], top: int) -> list[Found]:
@@ -65,7 +66,7 @@ def best_among(trials: list[FrozenTrial], final: list[FrozenTrial], top: int) ->
 
 def front_of(run: RunDirectory) -> list[Found]:
     """The Pareto front of a run with several objectives, most accurate first."""
-    trials, final = records.read_all(run.study_path)
+    trials, final = records.read_all(run.study)
     judged = {one.trial: one for one in finalists(final)}
     return [
         _found(trial, judged.get(trial.number))
@@ -92,17 +93,19 @@ def _found(trial: FrozenTrial, final: Finalist | None) -> Found:
 def status(run: RunDirectory) -> dict[str, Any]:
     """JSON-able: trials by state and wanted, the best, the workers of a launch going on."""
     config = run.read_config()
-    trials = records.read_trials(run.study_path)
+    trials = records.read_trials(run.study)
     workers = run.workers()
     best = best_of(run, 1)
     several = len(config.objectives) > 1
+    nodes = _nodes(run)
+    heard = [one for one in nodes if config.storage and one["silent"] < config.storage.grace]
     return {
         "run": str(run.path),
         "name": config.name,
         "strategy": config.strategy.name,
         "objectives": config.objectives,
         "device": config.device,
-        "active": workers is not None,
+        "active": workers is not None or bool(heard),
         "wanted": config.trials,
         "trials": records.count(trials),
         "best": best[0].to_dict() if best else None,
@@ -110,7 +113,18 @@ def status(run: RunDirectory) -> dict[str, Any]:
         "rungs": [rung.to_dict() for rung in rungs_of(config, trials)],
         "failures": records.reasons(trials),
         "workers": workers or [],
+        "nodes": nodes,
     }
+
+
+def _nodes(run: RunDirectory) -> list[dict[str, Any]]:
+    place = run.study
+    if not isinstance(place, Database):
+        return []
+    from .cluster.place import nodes_at
+
+    with records.storage_errors(place):
+        return nodes_at(place)
 
 
 def rungs_of(config: ExperimentConfig, trials: list[FrozenTrial]) -> list[Rung]:

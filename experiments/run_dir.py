@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from ..search_space import Architecture
 from ..search_space.errors import InputError
 from ..search_space.files import atomic_write, read_yaml
-from .config import ExperimentConfig, as_yaml, read_config
+from .cluster.database import Database
+from .config import ExperimentConfig, as_yaml, read_config, read_mapping
 from .plugins import load_plugins
 
 if TYPE_CHECKING:
@@ -36,6 +37,16 @@ class RunDirectory:
     @property
     def exists(self) -> bool:
         return self.config_path.is_file()
+
+    @property
+    def study(self) -> Path | Database:
+        """Where the study is, as the run's config says; a file of the run by default."""
+        config = read_mapping(self.config_path) if self.exists else {}
+        storage = config.get("storage")
+        if not storage:
+            return self.study_path
+        url = storage["url"] if isinstance(storage, dict) else storage
+        return Database.parse(str(url), str(config.get("name")), key="storage.url")
 
     @classmethod
     def existing(cls, path: str | Path) -> RunDirectory:

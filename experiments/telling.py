@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import optuna
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..search_space import Architecture
@@ -37,6 +37,11 @@ class _Running:
     curve: dict[int, float] = field(default_factory=dict)
 
 
+def always(trial: Trial) -> bool:
+    """For trials that nobody else can take."""
+    return True
+
+
 def nobody(ended: Ended) -> None:
     """For a search that tells nobody but the study."""
 
@@ -45,24 +50,27 @@ class Telling:
     """The running trials of one search. The study hears of everything before anybody else.
 
     `share` is the part of the space inside the budget; `log` takes one line for people; `watch` is
-    called after every change, `ended` after every trial's end.
+    called after every change, `ended` after every trial's end. `ours` says whether a trial that has
+    come to its end is still this search's to tell.
     """
 
     def __init__(
         self,
         config: ExperimentConfig,
         study: optuna.Study,
-        storage: RDBStorage,
+        storage: BaseStorage,
         *,
         share: float,
         log: Callable[[str], None],
         watch: Watch,
         ended: Callable[[Ended], None] = nobody,
+        ours: Callable[[Trial], bool] = always,
     ) -> None:
         self._config, self._study, self._storage = config, study, storage
         self._share, self._log, self._watch = share, log, watch
         self.listeners = [ended]
         """Called in turn, after the study has heard of a trial's end."""
+        self._ours = ours
         self._counts = {"complete": 0, "pruned": 0, "failed": 0}
         self._started, self._done_here = time.monotonic(), 0
         self.running: dict[int, _Running] = {}
@@ -89,6 +97,10 @@ class Telling:
             if trial.state == TrialState.RUNNING and "score" in trial.user_attrs:
                 # It was scored; the run ended between keeping the score and telling the study.
                 records.tell_kept(self._study, trial)
+        return self.recount()
+
+    def recount(self) -> list[FrozenTrial]:
+        """As `take_stock`, changing nothing."""
         trials = self._study.get_trials(deepcopy=False)
         counted = records.count(trials)
         self._counts = {word: counted[word] for word in self._counts}
@@ -105,7 +117,9 @@ class Telling:
         """Keep what a worker said of a running trial; True means that the trial is to stop."""
         if isinstance(event, Reported):
             return self._report(event)
-        if isinstance(event, Scored):
+        if not self._ours(self.running[event.trial].trial):
+            self.drop(event.trial)
+        elif isinstance(event, Scored):
             self._score(event)
         elif isinstance(event, Failed):
             self.fail(self.running[event.trial].trial, event.reason)
@@ -159,6 +173,11 @@ class Telling:
         if self.best is None or score > self.best[0]:
             self.best = (score, running.architecture)
         self._over(Ended(number, TrialState.COMPLETE, score), f"{score:.4f}  {text}")
+
+    def drop(self, number: int) -> None:
+        """Another machine has taken this trial over, and tells its end."""
+        if self.running.pop(number, None):
+            self._log(f"trial {number}: taken over by another worker")
 
     def fail(self, trial: Trial, reason: str) -> None:
         """Tell the study that a trial, running here or only asked for, failed."""

@@ -12,14 +12,16 @@ import inspect
 import threading
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import islice
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
+from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -64,6 +66,11 @@ class Strategy(BaseSampler, abc.ABC):
 
     tries: ClassVar[int] = 12
     """How many wishes of the algorithm are heard before an exact choice is made for it."""
+
+    claim: Callable[[int, Indices], bool] | None = None
+    """Where many processes ask on one study, what settles at once who gets a point: it takes a
+    trial's id and a point, and says whether the point is this trial's. A point that is not is
+    passed over like one that has been tried."""
 
     def __init__(self, feasible: FeasibleSet[Any], *, seed: int = 0) -> None:
         self.feasible = feasible
@@ -126,8 +133,14 @@ class Strategy(BaseSampler, abc.ABC):
         if held is not None:
             return held
         storage, trial_id = study._storage, trial._trial_id
+        rng = np.random.default_rng((self.seed, trial.number))
+        if self.claim is not None:
+            point = self._choose(study, trial, rng, partial(self.claim, trial_id))
+            if point is None:
+                return self._give_up(storage, trial_id)
+            storage.set_trial_system_attr(trial_id, PROPOSAL_KEY, point)
+            return point
         with _LOCK:
-            rng = np.random.default_rng((self.seed, trial.number))
             for round_ in range(_CLAIM_ROUNDS):
                 point = self._choose(study, trial, rng)
                 storage.set_trial_system_attr(trial_id, PROPOSAL_KEY, point)
@@ -139,24 +152,44 @@ class Strategy(BaseSampler, abc.ABC):
                 if point is not None and point not in self._tried(trials, trial):
                     return point
                 time.sleep(rng.uniform(0, _PAUSE))
+        return self._give_up(storage, trial_id)
+
+    def _give_up(self, storage: BaseStorage, trial_id: int) -> NoReturn:
         storage.set_trial_state_values(trial_id, TrialState.FAIL)
         raise Exhausted("every point within the budget has been tried")
 
-    def _choose(self, study: Study, trial: FrozenTrial, rng: np.random.Generator) -> Indices | None:
+    def _choose(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        rng: np.random.Generator,
+        take: Callable[[Indices], bool] = lambda point: True,
+    ) -> Indices | None:
         view, snapshot = Snapshot.of(study)
         # From the storage: a pruner with brackets shows its sampler only a part of the study.
         tried = self._tried(snapshot.get_all_trials(study._study_id, deepcopy=False), trial)
+
+        def taken(point: Indices) -> bool:
+            if point not in tried and take(point):
+                return True
+            tried.add(point)
+            return False
+
         first: Indices | None = None
         for wish in islice(self.wishes(view, trial, rng), self.tries):
-            if wish not in tried and self._is_feasible(wish):
+            if wish not in tried and self._is_feasible(wish) and taken(wish):
                 snapshot.flush()
                 return wish
             first = first or wish
         snapshot.flush()
         near = [] if first is None else [p for p in self._around(first) if p not in tried]
-        if near:
-            return near[int(rng.integers(len(near)))]
-        return self.feasible.sample_unseen(rng, tried)
+        while near:
+            if taken(point := near.pop(int(rng.integers(len(near))))):
+                return point
+        while (unseen := self.feasible.sample_unseen(rng, tried)) is not None:
+            if taken(unseen):
+                return unseen
+        return None
 
     def _around(self, point: Indices) -> list[Indices]:
         """The feasible point nearest to `point`; where it is feasible, its neighbours."""

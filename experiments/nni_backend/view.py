@@ -48,9 +48,9 @@ def show(
             tuner={"config": str(run.config_path.absolute())},
         )
         name = experiment_id(config.name)
-        storage = records.open_storage(run.study_path)
+        storage = records.open_storage(run.study)
         try:
-            study = records.open_study(storage)
+            study = records.study_at(storage, run.study)
             count = write_database(folder / name, study, feasible, facts, name)
         finally:
             storage.engine.dispose()

@@ -27,7 +27,7 @@ def write_report(
     """Write the page to `out` (by default report.html in the run directory) and, where `png` names
     a folder, every figure into it. Returns the page's path and the figures'. Raises InputError.
     """
-    trials, final = records.read_all(run.study_path)
+    trials, final = records.read_all(run.study)
     if not records.ranked(trials):
         raise InputError("RUN_DIR", str(run.path), "it must hold at least one complete trial")
     text, charts = rendered(run.read_config(), trials, final)

@@ -132,10 +132,10 @@ def track_run(run: RunDirectory, names: Sequence[str]) -> dict[str, tuple[str, i
     if run.workers() is not None:
         allowed = "a launch is using it; put track: [...] into its config to follow it"
         raise InputError("RUN_DIR", str(run.path), allowed)
-    storage = records.open_storage(run.study_path)
+    storage = records.open_storage(run.study)
     try:
-        with records.storage_errors(run.study_path):
-            study = records.open_study(storage)
+        with records.storage_errors(run.study):
+            study = records.study_at(storage, run.study)
             trials = study.get_trials(deepcopy=False)
             identity = identity_of(study) if names else ""
             name = study.study_name

@@ -1,0 +1,56 @@
+"""A launch whose study is on PostgreSQL: the study made, its config in it, and no second launch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from optuna.storages import RDBStorage
+
+from ...search_space.errors import InputError
+from .. import records
+from ..config import ExperimentConfig, check_continues, read_config
+from ..run_dir import RunDirectory
+from .database import Database
+from .ledger import CONFIG_KEY, PostgresLedger
+
+
+@contextmanager
+def share(
+    run: RunDirectory, config: ExperimentConfig, facts: Mapping[str, Any]
+) -> Iterator[tuple[PostgresLedger, RDBStorage]]:
+    """The ledger and the storage of `config`, whose study workers anywhere can now find.
+
+    Raises InputError where the study is another experiment's, or another launch is using it.
+    """
+    assert config.storage is not None
+    if run.exists:
+        check_continues(run.read_config(), config)
+    database = Database.parse(config.storage.url, config.name, key="storage.url")
+    records.create_study(database, config.name, config.objectives, facts)
+    storage = database.open()
+    try:
+        PostgresLedger.make_table(storage)
+        study = records.study_at(storage, database)
+        ledger = PostgresLedger(storage, study._study_id, grace=config.storage.grace)
+        with ledger.launching() as alone:
+            if not alone:
+                allowed = (
+                    f"another launch is using its study {config.name!r}; let this machine help "
+                    f"with: convnas worker '{database}' --study {config.name}"
+                )
+                raise InputError("storage", str(database), allowed)
+            kept = storage.get_study_system_attrs(study._study_id).get(CONFIG_KEY)
+            if kept is not None:
+                check_continues(read_config(kept), config)
+            elif study.get_trials(deepcopy=False):
+                allowed = f"{database} holds a study of that name which convnas did not make"
+                raise InputError("name", config.name, allowed)
+            storage.set_study_system_attr(
+                study._study_id, CONFIG_KEY, config.model_dump(mode="json")
+            )
+            run.write_config(config)
+            yield ledger, storage
+    finally:
+        storage.engine.dispose()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .additive import SCORE, with_score
 from .architecture import Architecture, Choice, check_classes, check_input
 from .backbones import Backbone, get_backbone
 from .budget import Budget
@@ -138,12 +139,16 @@ class SearchSpace:
         """The number of architectures, whatever their cost."""
         return self.within(None).size
 
-    def within(self, budget: Budget | None) -> FeasibleSet[Architecture]:
+    def within(
+        self, budget: Budget | None, *, least: Mapping[str, int] | None = None
+    ) -> FeasibleSet[Architecture]:
         """The architectures inside a budget. Raises InfeasibleBudget where there is none.
 
-        A limit on latency needs a `timed` space.
+        A limit on latency needs a `timed` space. least: the least sum of a `scored` space's score,
+        by its name.
         """
-        limits = budget.limits if budget else {}
+        limits = dict(budget.limits if budget else {})
+        limits.update({name: (low, None) for name, low in (least or {}).items()})
         if "latency" in limits and "latency" not in self.chain.costs:
             allowed = "latency is measured, not counted: this space has no latency table"
             raise InputError("budget.latency", limits["latency"], allowed)
@@ -205,11 +210,25 @@ class SearchSpace:
         timed.chain = with_latency(self.chain, self.parts(), times)
         return timed
 
+    def scored(self, name: str, effects: Sequence[Sequence[int]]) -> SearchSpace:
+        """The same space with one more cost, `name`: a score, fitted as a sum over the stages.
+
+        effects: for every position of the chain an integer an option, see `additive.fitted`.
+        """
+        scored = copy.copy(self)
+        scored.chain = with_score(self.chain, name, effects)
+        return scored
+
     def _describe(self, architecture: Architecture) -> dict[str, Any]:
         facts = describe(architecture)
-        if "latency" in self.chain.costs:
-            paid = self.chain.cost_of(np.array([self._encode(architecture)]))
-            facts["latency_ms"] = int(paid[0, self.chain.costs.index("latency")]) / 1e6
+        measured = [name for name in self.chain.costs if name in ("latency", SCORE)]
+        if measured:
+            paid = self.chain.cost_of(np.array([self._encode(architecture)]))[0]
+            values = {name: int(paid[self.chain.costs.index(name)]) for name in measured}
+            if "latency" in values:
+                facts["latency_ms"] = values["latency"] / 1e6
+            if SCORE in values:
+                facts[SCORE] = values[SCORE]
         return facts
 
     def _decode(self, indices: tuple[int, ...]) -> Architecture:

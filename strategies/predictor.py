@@ -96,9 +96,8 @@ class PredictorStrategy(Strategy):
 
     def _ranking(self, past: History) -> Ints:
         best = past.best_first[:_MOST_LEARNED]
-        model = GaussianProcess(
-            self._describe.factors, self._describe(past.points[best]), past.scores[best]
-        )
+        known = self._describe(past.points[best])
+        model = GaussianProcess(self._describe, known, past.scores[best])
         if self._everything is not None:
             return self._by_promise(model, self._everything)
         rng = np.random.default_rng((self.seed, len(past), 2))

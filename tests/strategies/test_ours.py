@@ -143,12 +143,12 @@ def test_the_gaussian_process_agrees_with_scikit_learn() -> None:
     scores = np.array([score(tuple(row)) for row in rows]) + rng.normal(0, 0.1, len(rows))
     describe = Describer(feasible.chain)
     known, new = describe(rows[:40]), describe(rows[40:])
-    model = GaussianProcess(describe.factors, known, scores[:40])
+    model = GaussianProcess(describe, known, scores[:40])
 
     def embedded(part: Any) -> Any:
-        (a, b), f = model.shape, 5
-        cost = part.log_cost[:, None] / known.log_cost.std() * np.sqrt(2 * 0.3)
-        return np.hstack([part.one_hot * np.sqrt(a / f), part.counts * np.sqrt(2 * b / f), cost])
+        a, b, c = np.split(np.sqrt(model.weights), [5, 6])
+        each = part.one_hot * a.repeat(part.one_hot.shape[1] // 5)
+        return np.hstack([each, part.counts * b, part.sizes / known.sizes.std() * c])
 
     kernel = RBF(1.0, length_scale_bounds="fixed")
     other = GaussianProcessRegressor(kernel, alpha=model.noise, optimizer=None, normalize_y=True)

@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 from ..search_space.errors import InputError, unknown_key
 from ..search_space.files import read_yaml
 from . import latency
-from .backend import Backend
+from .backend import Backend, Machine
 from .cluster.database import Database
 from .cluster.settings import Storage
 from .hooks import check_evaluator
@@ -302,6 +302,8 @@ def _as_input_error(error: ErrorDetails) -> InputError:
             "storage": Storage,
         }
         section = sections.get(place[0], ExperimentConfig)
+        if place[:2] == ["backend", "machines"] and len(place) > 3:
+            section = Machine
         return unknown_key(".".join(place[:-1]), place[-1], section.model_fields)
     if error["type"] == "missing":
         return InputError(key, None, "it is needed")

@@ -83,15 +83,22 @@ def launch(
     InputError when the run directory cannot be used or holds another experiment, RunError when the
     run cannot go on.
     """
-    found = resolve_devices(config.device)
-    config = resolved(config, device=str(found[0]) if len(found) == 1 else "cuda")
+    machines = config.backend.machines if config.backend.name == "nni" else []
+    if machines:
+        device = config.device  # each machine's own
+    else:
+        found = resolve_devices(config.device)
+        device = str(found[0]) if len(found) == 1 else "cuda"
+    config = resolved(config, device=device)
     config = with_measured(config, run.read_config() if run.exists else None)
     space = config.search_space()
     feasible = config.feasible(space)
     if config.backend.name == "nni":
         from .nni_backend.guard import check_place
+        from .nni_backend.machines import check_machines
 
         check_place(config.backend.host, config.backend.port)
+        check_machines(machines)
     run.create()
     with (
         _disk_errors(run),
@@ -115,18 +122,22 @@ def launch(
             sampler=strategies.create(config.strategy.name, feasible, seed=config.seed, **settings),
             pruner=pruner_of(config, run.log),
         )
-        setup = setup_of(config, feasible.cheapest())
-        slots = slots_of(config, feasible.dearest(), trials=config.trials)
+        if machines:
+            slots = [f"{m.user}@{m.host}" for m in machines for _ in range(m.workers)]
+        else:
+            slots = slots_of(config, feasible.dearest(), trials=config.trials)
         where = ", ".join(dict.fromkeys(slots))
         run.log(f"launch: {config.trials} trials, {len(slots)} workers on {where}")
-        with (
-            Tracking(config.track, run, study) as tracking,
-            Pool(slots, setup, log=run.log_path, timeout=config.trial_timeout) as pool,
-            StopRequest(pool.wake) as stop,
-        ):
+        with Tracking(config.track, run, study) as tracking, ExitStack() as stack:
+            pool: Pool | None = None
+            if not machines:
+                setup = setup_of(config, feasible.cheapest())
+                pool = Pool(slots, setup, log=run.log_path, timeout=config.trial_timeout)
+                stack.enter_context(pool)
+            stop = stack.enter_context(StopRequest(pool.wake if pool else _nothing))
 
             def watch_and_note(progress: Progress) -> None:
-                lock.note(pool.pids)
+                lock.note(pool.pids if pool else ())
                 watch(progress)
 
             telling = Telling(
@@ -138,7 +149,7 @@ def launch(
                 watch=watch_and_note,
                 ended=lambda ended: tracking.ended(ended.number),
             )
-            if ledger is not None:
+            if ledger is not None and pool is not None:
                 from .cluster.joining import join
 
                 ending = join(
@@ -154,7 +165,7 @@ def launch(
                     ended=lambda ended: tracking.ended(ended.number),
                     follow=True,
                 )
-            elif config.backend.name == "nni":
+            elif pool is None or config.backend.name == "nni":
                 from .nni_backend.launcher import run_under_nni
 
                 ending = run_under_nni(
@@ -172,11 +183,17 @@ def launch(
                 asking = Asking(study, feasible, refuse=telling.fail, log=run.log)
                 search = Search(config, asking, telling, pool)
                 ending = search.run(lambda: stop.asked, run.write_best)
-            if ending != "stopped":
+            if pool is None:
+                run.log("final: not made on other machines; a launch with --backend local makes it")
+            elif ending != "stopped":
                 _choose(config, study, storage, pool, stop, run)
         run.log(f"end: {ending}")
         records.close(storage)
     return Launched(run, ending)
+
+
+def _nothing() -> None:
+    """There is nobody to wake."""
 
 
 def prepare(run: RunDirectory, config: ExperimentConfig) -> None:

@@ -28,7 +28,7 @@ from ..telling import Telling
 from .manager import Rest
 from .plugin_run import run_of
 from .proposing import Proposing
-from .values import scored
+from .values import point, scored
 
 _log = logging.getLogger(__name__)
 
@@ -176,8 +176,8 @@ class Alone:
         try:
             metrics = self._api("GET", f"metric-data/{job}?type=PERIODICAL") or []
             ordered = sorted(metrics, key=lambda metric: int(metric["sequence"]))
-            values = [json.loads(json.loads(metric["data"])) for metric in ordered]
-            return tuple(float(v["default"] if isinstance(v, dict) else v) for v in values)
+            points = [point(json.loads(metric["data"])) for metric in ordered]
+            return tuple(each for each in points if each is not None)
         except (OSError, KeyError, TypeError, ValueError):
             return ()
 

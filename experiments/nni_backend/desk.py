@@ -85,6 +85,31 @@ class Desk:
         }
         self._jobs.put(lambda: self._put(job, {"type": "metric", "metric": json.dumps(metric)}))
 
+    def curves(self, answer: Callable[[list[dict[str, Any]]], None]) -> None:
+        """All intermediate results so far, as NNI keeps them."""
+
+        def look() -> None:
+            with suppress(OSError):
+                answer(self._rest.api("GET", "metric-data?type=PERIODICAL") or [])
+
+        self._jobs.put(look)
+
+    def last_words(self, number: int, answer: Callable[[str], None]) -> None:
+        """The last line of the stderr of the trial with parameter id `number`; empty without one."""
+
+        def look() -> None:
+            words = ""
+            with suppress(OSError):
+                for job in self._rest.api("GET", "trial-jobs") or []:
+                    records = job.get("hyperParameters") or ["{}"]
+                    if json.loads(records[0]).get("parameter_id") == number:
+                        route = f"/api/v1/nni/trial-file/{job['trialJobId']}/stderr"
+                        words = self._rest.text(route)
+            lines = [line.strip() for line in words.splitlines() if line.strip()]
+            answer(lines[-1] if lines else "")
+
+        self._jobs.put(look)
+
     def then(self, do: Callable[[], None]) -> None:
         """Call `do` after everything reported so far has arrived."""
         self._jobs.put(do)

@@ -24,7 +24,12 @@ const API = '/api/v1/nni/';
 const MAPPED = os.endianness() === 'LE' ? '0000000000000000FFFF0000' : '00000000000000000000FFFF';
 const READ_ONLY = process.argv.includes('view');
 
-if (/[\\/]nni_node[\\/]main\.js$/.test(process.argv[1] || '')) {
+if (process.env.CONVNAS_NNI_KEEPER && /[\\/]trial_keeper[\\/]main\.js$/.test(process.argv[1] || '')) {
+    // What a manager runs on another machine, see remote.js.
+    delete process.env.NODE_OPTIONS;
+    listenOnLoopback();
+    refuseStrangers();
+} else if (/[\\/]nni_node[\\/]main\.js$/.test(process.argv[1] || '')) {
     process.env.CONVNAS_NNI_MANAGER = String(process.pid);
     delete process.env.NODE_OPTIONS; // neither tuner nor trials are managers
     listenOnLoopback();
@@ -33,6 +38,7 @@ if (/[\\/]nni_node[\\/]main\.js$/.test(process.argv[1] || '')) {
     correct();
     if (process.env.CONVNAS_NNI_HOME) {
         os.homedir = () => process.env.CONVNAS_NNI_HOME;
+        require('./remote.js')(patch);
     }
 }
 

@@ -20,9 +20,11 @@ from ..telling import Telling
 from ..workers import Pool
 from .database import write_database
 from .desk import Desk
+from .machines import remote_id, remote_service, write_trial_code
 from .manager import Manager
 from .parameters import nni_space
 from .profile import experiment_id, profile
+from .remote_search import RemoteSearch
 from .search import NNISearch
 from .switchboard import Switchboard
 from .variables import CURRENT_FOLDER, SOCKET
@@ -34,26 +36,37 @@ def run_under_nni(
     study: optuna.Study,
     feasible: FeasibleSet[Architecture],
     telling: Telling,
-    pool: Pool,
+    pool: Pool | None,
     *,
     concurrency: int,
     stop: Callable[[], bool],
     announce: Callable[[str], None],
 ) -> Ending:
-    """Run the search there; `announce` takes the dashboard's address once it answers."""
+    """Run the search there; `announce` takes the dashboard's address once it answers.
+
+    Trials are evaluated in `pool`; where that is None, on the config's machines.
+    """
     telling.take_stock()
     if telling.best is not None:
         run.write_best(telling.best[1])
     telling.show("")
     if telling.open <= 0:
         return "done"
-    port = config.backend.port
-    search = NNISearch(config, study, telling, pool)
+    port, machines = config.backend.port, config.backend.machines
+    search: NNISearch | RemoteSearch
+    if pool is None:
+        search = RemoteSearch(config, study, telling)
+    else:
+        search = NNISearch(config, study, telling, pool)
     with ExitStack() as stack:
         board = stack.enter_context(Switchboard(search.heard))
         folder = run.path / "nni"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
+        service, name = None, experiment_id(config.name)
+        if pool is None:
+            write_trial_code(config, folder / "trial_code")
+            service, name = remote_service(machines, folder / "trial_code"), remote_id(config.name)
         facts = profile(
             config.name,
             nni_space(feasible.distributions),
@@ -62,8 +75,8 @@ def run_under_nni(
             concurrency=min(concurrency, telling.open),
             trials=config.trials,
             tuner={"config": str(run.config_path.absolute())},
+            service=service,
         )
-        name = experiment_id(config.name)
         earlier = write_database(folder / name, study, feasible, facts, name)
         manager = stack.enter_context(
             Manager(

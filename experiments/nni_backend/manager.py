@@ -39,6 +39,16 @@ class Rest:
 
     def request(self, method: str, path: str, body: object = None) -> Any:
         """The answer, parsed where it is JSON. OSError where there is none or it is a refusal."""
+        try:
+            return json.loads(self._answer(method, path, body))
+        except ValueError:
+            return None
+
+    def text(self, path: str) -> str:
+        """The answer as it is. OSError as in `request`."""
+        return self._answer("GET", path, None).decode(errors="replace")
+
+    def _answer(self, method: str, path: str, body: object) -> bytes:
         data = None if body is None else json.dumps(body)
         try:
             self._connection.request(method, path, data, {"Content-Type": "application/json"})
@@ -52,10 +62,7 @@ class Rest:
             raise
         if response.status >= 400:
             raise OSError(f"{method} {path}: {response.status} {content[:200]!r}")
-        try:
-            return json.loads(content)
-        except ValueError:
-            return None
+        return content
 
     def api(self, method: str, route: str, body: object = None) -> Any:
         return self.request(method, f"{self._prefix}/api/v1/nni/{route}", body)
@@ -123,6 +130,13 @@ class Manager:
     def exit_code(self) -> int | None:
         """None while it runs."""
         return None if self._process is None else self._process.poll()
+
+    @property
+    def reason(self) -> str:
+        """Why it cannot use one of its machines; empty where it can."""
+        with suppress(OSError):
+            return " ".join((self._folder / "reason").read_text().split())
+        return ""
 
     def stop(self) -> None:
         """Ask it to end, then see to it."""

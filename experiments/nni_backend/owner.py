@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -42,9 +43,10 @@ class Owner(Protocol):
     def close(self) -> None: ...
 
 
-def owner_here() -> Owner:
+def owner_here(stop: Callable[[str], None]) -> Owner:
+    """`stop` has NNI end a trial early; it is called from another thread."""
     if SOCKET in os.environ:
-        return Launcher(os.environ[SOCKET])
+        return Launcher(os.environ[SOCKET], stop)
     from .alone import Alone
 
     return Alone(os.environ["NNI_TUNER_COMMAND_CHANNEL"])
@@ -53,7 +55,8 @@ def owner_here() -> Owner:
 class Launcher:
     """`convnas launch`, over its socket. This process ends when that one does."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, stop: Callable[[str], None]) -> None:
+        self._stop = stop
         self._link = socket.socket(socket.AF_UNIX)
         self._link.connect(path)
         self._send("tuner")
@@ -95,7 +98,7 @@ class Launcher:
             self._link.sendall(json.dumps({"kind": kind, **content}).encode() + b"\n")
 
     def _listen(self) -> None:
-        with suppress(OSError):
-            while self._link.recv(4096):
-                pass
+        with suppress(OSError), self._link.makefile("r") as lines:
+            for line in lines:
+                self._stop(json.loads(line)["job"])
         os._exit(0)

@@ -24,10 +24,12 @@ def profile(
     concurrency: int,
     trials: int,
     tuner: Mapping[str, Any],
+    service: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """`trials` in all, `concurrency` at once; `tuner` are our tuner's arguments.
 
-    `folder` holds what NNI writes, and is where trials start.
+    `folder` holds what NNI writes, and is where trials start. `service` is where they run, in NNI's
+    form, where that is not this machine.
     """
     where = str(folder.absolute())
     common = {"trialCommand": command, "trialCodeDirectory": where, "debug": False}
@@ -43,5 +45,5 @@ def profile(
         "logLevel": "info",
         "experimentWorkingDirectory": where,
         "tuner": {"codeDirectory": where, "className": TUNER, "classArgs": dict(tuner)},
-        "trainingService": {**common, **local},
+        "trainingService": dict(service or {**common, **local}),
     }

@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import optuna
 from optuna.trial import Trial, TrialState
@@ -21,22 +20,16 @@ from optuna.trial import Trial, TrialState
 from ...search_space import Architecture
 from ..asking import Proposal
 from ..config import ExperimentConfig
-from ..errors import RunError
 from ..events import Reported
 from ..messages import Message
 from ..search import Ending
 from ..telling import Ended, Telling
 from ..workers import Pool
 from .desk import Desk
+from .endings import Endings
 from .manager import Manager
 from .switchboard import Call
 from .values import final_value
-
-_LINGER = 20.0
-"""Seconds that NNI gets to finish its own books, once the study has everything."""
-
-_UNTOLD = 5.0
-"""Seconds NNI may call itself done while the study does not."""
 
 
 @dataclass(eq=False)
@@ -62,10 +55,8 @@ class NNISearch:
         self._lines: dict[Call, _Line] = {}
         self._waiting: deque[_Line] = deque()
         self._tuner: Call | None = None
-        self._fatal = ""
-        self._exhausted = False
+        self._endings = Endings(config, telling)
         self._seen: set[int] = set()
-        self._over_since: float | None = None
 
     def heard(self, call: Call | None, message: Message) -> None:
         """Something was said; may be called from any thread."""
@@ -99,7 +90,10 @@ class NNISearch:
             if best is not None and best is not on_change:
                 on_change = best
                 on_best(best[1])
-            if (ending := self._ending(manager)) is not None:
+            busy = bool(self._telling.running or self._waiting)
+            if (
+                ending := self._endings.look(manager, desk.status, busy, bool(self._lines))
+            ) is not None:
                 return ending
         return "stopped"
 
@@ -128,14 +122,14 @@ class NNISearch:
         if kind == "tuner":
             self._tuner = call
         elif kind == "fatal":
-            self._fatal = self._fatal or str(message["reason"])
+            self._endings.fatal(str(message["reason"]))
         elif kind == "nothing_left":
-            self._exhausted = bool(message["exhausted"])
+            self._endings.exhausted = bool(message["exhausted"])
             self._telling.take_stock()  # a trial that asked in vain counts too
         elif kind == "ended":
             self._settle(int(message["number"]), bool(message["success"]))
         elif kind == "over":
-            self._fatal = self._fatal or "the tuner's process was killed"
+            self._endings.fatal("the tuner's process was killed")
 
     def _hear_trial(self, line: _Line, kind: str, message: Message) -> None:
         if kind == "known":
@@ -219,36 +213,3 @@ class NNISearch:
         if ended.state != TrialState.PRUNED:
             self._desk.then(lambda: line.call.hang_up(b"\x00"))
         # The tuner has NNI stop a pruned trial, which makes it an early stopped one.
-
-    def _ending(self, manager: Manager) -> Ending | None:
-        if self._fatal:
-            raise RunError(f"the search under NNI failed: {self._fatal}")
-        status: dict[str, Any] = self._desk.status
-        if manager.exit_code == 0 and not self._telling.open > 0 and not self._telling.running:
-            return "done"
-        if manager.exit_code is not None:
-            if manager.exit_code == 0:
-                return "stopped"  # as the dashboard can ask it to
-            raise RunError(f"NNI's manager ended: {_in_words(manager.exit_code)}")
-        if status.get("status") == "ERROR":
-            raise RunError(f"the search under NNI failed: {'; '.join(status.get('errors', []))}")
-        if self._telling.running or self._waiting:
-            self._over_since = None
-            return None
-        done = self._telling.done >= self._config.trials
-        closed = status.get("status") == "DONE"
-        if not (done or self._exhausted or closed):
-            self._over_since = None
-            return None
-        now = time.monotonic()
-        self._over_since = self._over_since or now
-        waited = now - self._over_since
-        if done and (closed or waited > _LINGER):
-            return "done"
-        if self._exhausted and not self._lines:
-            return "exhausted"
-        return "stopped" if closed and waited > _UNTOLD else None
-
-
-def _in_words(code: int) -> str:
-    return f"killed by signal {-code}" if code < 0 else f"exit status {code}"

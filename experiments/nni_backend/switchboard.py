@@ -31,6 +31,10 @@ class Call:
     def fileno(self) -> int:
         return self._end.fileno()
 
+    def send(self, message: Message) -> None:
+        with suppress(OSError):
+            self._end.sendall(json.dumps(message).encode() + b"\n")
+
     def hang_up(self, words: bytes = b"") -> None:
         """Say the last words, if any, and close our half; the other end then closes its own."""
         with suppress(OSError):

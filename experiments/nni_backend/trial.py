@@ -19,7 +19,6 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from torch import nn
     from typing_extensions import Self
 
-    from ...evaluators import Evaluator
     from .trial_study import TrialStudy
 
 _STOPPED = 30.0
@@ -118,25 +116,21 @@ class NNITrial:
         """The network, untrained."""
         return build_network(self.architecture)
 
-    @cached_property
-    def evaluator(self) -> Evaluator:
-        """The config's own, as `convnas launch` uses it."""
+    def evaluate(self, device: str | None = None) -> Evaluation:
+        """Train and score it as `convnas launch` would, on `device` [default: the config's]."""
         from ...evaluators import resolve_device
         from ..hooks import create_evaluator
 
         channels, height, width = self.architecture.input
-        return create_evaluator(
+        evaluator = create_evaluator(
             self.config.evaluator,
             self.config.data,
             input=(channels, height, width),
             classes=self.architecture.classes,
-            device=str(resolve_device(self.config.device)),
+            device=str(resolve_device(device or self.config.device)),
             seed=self.config.seed,
         )
-
-    def evaluate(self) -> Evaluation:
-        """Train and score it as `convnas launch` would."""
-        return self.evaluator.evaluate(self.architecture, seed=self.config.seed, report=self.report)
+        return evaluator.evaluate(self.architecture, seed=self.config.seed, report=self.report)
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Say what epoch `epoch`, from 1, came to; `score`, or `accuracy`, is the curve's point.

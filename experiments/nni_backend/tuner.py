@@ -64,7 +64,7 @@ class Tuner(NNITuner):  # type: ignore[misc]
         self._config, self._run_dir = config, run_dir
         self._started = False
         self._dispatcher: Any = None
-        self._owner = owner_here()
+        self._owner = owner_here(self._stop_early)
         self._proposing: Proposing | None = None
         end_with_manager()
 
@@ -101,11 +101,15 @@ class Tuner(NNITuner):  # type: ignore[misc]
         self, parameter_id: int, parameters: Any, value: Any, **kwargs: Any
     ) -> None:
         self._owner.result(parameter_id, value, str(kwargs["trial_job_id"]))
-        if isinstance(value, dict) and value.get("pruned") and self._dispatcher is not None:
-            # Shown as early stopped; the trial waits for it.
-            from nni.runtime.tuner_command_channel import CommandType
+        if isinstance(value, dict) and value.get("pruned"):
+            self._stop_early(str(kwargs["trial_job_id"]))  # the trial waits for it
 
-            self._dispatcher.send(CommandType.KillTrialJob, f'"{kwargs["trial_job_id"]}"')
+    def _stop_early(self, job: str) -> None:
+        """Have NNI end its trial `job`, which it then shows as early stopped."""
+        from nni.runtime.tuner_command_channel import CommandType
+
+        if self._dispatcher is not None:
+            self._dispatcher.send(CommandType.KillTrialJob, f'"{job}"')
 
     def trial_end(self, parameter_id: int, success: bool, **kwargs: Any) -> None:
         timer = threading.Timer(_SETTLE, self._settle, (parameter_id, success))

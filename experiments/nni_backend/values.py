@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,3 +43,12 @@ def scored(number: int, value: Any, curve: tuple[float, ...]) -> Scored:
         metrics.pop(cost, None)  # the study has counted them
     numbers = {str(k): float(v) for k, v in metrics.items() if isinstance(v, int | float)}
     return Scored(number, score, numbers, curve, pruned)
+
+
+def point(data: str) -> float | None:
+    """The score in an intermediate result as NNI keeps it, JSON; None where it has none."""
+    try:
+        value = json.loads(data)
+        return float(value["default"] if isinstance(value, dict) else value)
+    except (KeyError, TypeError, ValueError):
+        return None

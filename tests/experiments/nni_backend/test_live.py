@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from convnas.tests.experiments import browser
 from convnas.tests.experiments.conftest import until
-from convnas.tests.experiments.nni_backend import helpers
+from convnas.tests.experiments.nni_backend import helpers, pages
 
 pytestmark = pytest.mark.xdist_group("nni")
 
@@ -246,6 +247,21 @@ def test_another_user_of_this_machine_gets_no_answer(live: Live) -> None:
             ["/bin/bash", "-c", ask], user=user, capture_output=True, text=True, check=False
         )
         assert done.stdout == answer, done.stderr
+
+
+@pytest.mark.skipif(browser.chromium() is None, reason="needs chromium")
+def test_a_browser_shows_the_best_metric_and_the_parameters_of_a_trial_in_training(
+    live: Live, tmp_path: Path, trials_of: Callable[[Path], list[FrozenTrial]]
+) -> None:
+    trials = trials_of(live.run)
+    best = max(t.values[0] for t in trials if t.state == TrialState.COMPLETE)
+    assert abs(pages.best_metric(live.web, tmp_path) - best) < 1e-5
+    number = max(live.trial_processes())
+    assert trials[number].state == TrialState.RUNNING
+    job = live.jobs[number]["trialJobId"]
+    parameters = pages.parameters(live.web, job, tmp_path)
+    assert parameters == helpers.spread(trials[number].user_attrs, parameters)
+    assert len(parameters) == 9
 
 
 def test_killed_and_canceled_trials_fail_and_the_others_go_on(

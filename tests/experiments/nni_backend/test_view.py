@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from convnas.experiments.cli import main
 from convnas.tests.experiments import browser
 from convnas.tests.experiments.conftest import SCRIPTED, small, until
-from convnas.tests.experiments.nni_backend import helpers
+from convnas.tests.experiments.nni_backend import helpers, pages
 
 pytestmark = pytest.mark.xdist_group("nni")
 
@@ -105,24 +105,8 @@ def test_a_browser_shows_the_best_metric_and_a_trials_parameters(
 ) -> None:
     complete = [t for t in trials_of(made) if t.state == TrialState.COMPLETE]
     best = max(complete, key=lambda t: t.values[0])
-    with browser.Page(f"{web.base}/oview", tmp_path / "overview") as page:
-        text = page.wait_for(
-            "/Best metric/.test(document.body.innerText) && !/N\\/A/.test(document.body.innerText)"
-            " && document.body.innerText"
-        )
-    lines = [line.strip() for line in text.splitlines()]
-    assert abs(float(lines[lines.index("Best metric") - 1]) - best.values[0]) < 1e-5
-    with browser.Page(f"{web.base}/detail", tmp_path / "detail") as page:
-        rows = "[...document.querySelectorAll('.ms-DetailsRow')]"
-        row = f"{rows}.find(r => r.innerText.includes('trial{best.number:05d}'))"
-        icon = f"{row}?.querySelector('[data-automation-key=_expand] i')"
-        page.wait_for(f"!!{icon}")
-        page.evaluate(f"{icon}.click()")
-        text = page.wait_for(
-            "/stage3\\.p:/.test(document.body.innerText) && document.body.innerText"
-        )
-    shown = [line.partition(":") for line in text.splitlines() if line.startswith("stage")]
-    parameters = {key: json.loads(value) for key, _, value in shown}
+    assert abs(pages.best_metric(web, tmp_path) - best.values[0]) < 1e-5
+    parameters = pages.parameters(web, f"trial{best.number:05d}", tmp_path)
     assert parameters == helpers.spread(best.user_attrs, parameters)
     assert len(parameters) == 9
 

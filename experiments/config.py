@@ -16,17 +16,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
-from ..search_space.errors import InputError, unknown_key
+from ..search_space.errors import InputError
 from ..search_space.files import read_yaml
-from . import latency
-from .backend import Backend, Machine
+from . import latency, zero_cost
+from .backend import Backend
 from .cluster.database import Database
 from .cluster.settings import Storage
+from .config_errors import as_input_error
 from .hooks import check_evaluator
 from .objectives import check_objectives
 from .plugins import load_plugins
+from .zero_cost import ZeroCost
 
 if TYPE_CHECKING:
     from ..search_space import Architecture, FeasibleSet, SearchSpace
@@ -93,6 +94,7 @@ class ExperimentConfig(_Section):
     evaluator: Settings = {"name": "proxy"}
     training: Settings = {}
     latency: Settings = {}
+    zero_cost: ZeroCost | None = None
     objectives: list[str] = ["accuracy"]
     strategy: Named = Named(name="predictor")
     pruner: Pruner = Pruner()
@@ -144,7 +146,8 @@ class ExperimentConfig(_Section):
         from ..search_space import Budget
         from .latency import timed
 
-        return timed(self, space).within(Budget.from_config(self.budget))
+        guided = zero_cost.guided(self, timed(self, space))
+        return guided.within(Budget.from_config(self.budget), least=zero_cost.least_of(self))
 
 
 def demo_config() -> Path:
@@ -185,7 +188,7 @@ def read_config(source: str | Path | Mapping[str, Any], **changes: Any) -> Exper
     try:
         config = ExperimentConfig.model_validate({**raw, **given})
     except ValidationError as e:
-        raise _as_input_error(e.errors(include_url=False)[0]) from e
+        raise as_input_error(e, ExperimentConfig) from e
     _check_with_the_rooms(config)
     return config
 
@@ -201,7 +204,7 @@ def unmeasured(raw: Settings, *, device: str | None) -> ExperimentConfig:
     try:
         config = ExperimentConfig.model_validate({**wanted, "latency": given})
     except ValidationError as e:
-        raise _as_input_error(e.errors(include_url=False)[0]) from e
+        raise as_input_error(e, ExperimentConfig) from e
     load_plugins(config.plugins)
     latency.check(config)
     return config
@@ -235,6 +238,7 @@ def _check_with_the_rooms(config: ExperimentConfig) -> None:
     check_evaluator(config.evaluator, config.data)
     read_settings(RetrainSettings, config.training, "training")
     latency.check(config)
+    zero_cost.check(config)
     if config.pruner.has_rungs and config.epochs <= config.pruner.min_epochs:
         allowed = f"it must be less than the {config.epochs} epochs of an evaluation"
         raise InputError("pruner.min_epochs", config.pruner.min_epochs, allowed)
@@ -269,9 +273,12 @@ def check_continues(old: ExperimentConfig, new: ExperimentConfig) -> None:
 
 
 def _without_measured(config: Settings) -> Settings:
-    """A run keeps the latencies it began with, whatever is measured later."""
-    kept = {key: value for key, value in config["latency"].items() if key != "measured"}
-    return {**config, "latency": kept}
+    """A run keeps what it measured when it began, whatever is measured later."""
+    kept = {
+        name: {key: value for key, value in (config[name] or {}).items() if key != "measured"}
+        for name in ("latency", "zero_cost")
+    }
+    return {**config, **kept}
 
 
 def _same_limits(one: Settings, other: Settings) -> bool:
@@ -286,44 +293,3 @@ def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any, Any]:
             if old.get(name) != new.get(name):
                 return _first_difference(f"{key}.{name}", old.get(name), new.get(name))
     return key, old, new
-
-
-def _as_input_error(error: ErrorDetails) -> InputError:
-    # A union's members are part of pydantic's location; the config's reader knows only the keys.
-    place = [
-        str(part) for part in error["loc"] if part not in ("literal['auto']", "constrained-int")
-    ]
-    key, value = ".".join(place), error["input"]
-    if error["type"] == "extra_forbidden":
-        sections: dict[str, type[BaseModel]] = {
-            "pruner": Pruner,
-            "final": Final,
-            "backend": Backend,
-            "storage": Storage,
-        }
-        section = sections.get(place[0], ExperimentConfig)
-        if place[:2] == ["backend", "machines"] and len(place) > 3:
-            section = Machine
-        return unknown_key(".".join(place[:-1]), place[-1], section.model_fields)
-    if error["type"] == "missing":
-        return InputError(key, None, "it is needed")
-    if place[0] == "workers":
-        return InputError(key, value, "it must be auto or a whole number from 1 to 1024")
-    if error["type"] == "literal_error" and "ctx" in error:
-        return InputError(key, value, f"choose from: {error['ctx']['expected']}")
-    return InputError(key, value, _ALLOWED.get(place[0], _plain(error["msg"])))
-
-
-_ALLOWED = {
-    "name": "it must be letters, digits, '_', '-' and '.', at most 100, and start with a letter or digit",
-    "trials": "it must be a whole number from 1 to 1000000",
-    "seed": "it must be a whole number from 0 to 4294967295",
-    "device": "it must be auto, cpu, cuda or cuda:N",
-    "trial_timeout": "it must be a number of seconds above 0, or null",
-}
-
-
-def _plain(message: str) -> str:
-    """Pydantic's words, for those who do not read Python."""
-    words = message.replace("Input should be", "it must be").replace("dictionary", "mapping")
-    return words.replace("valid string", "text")

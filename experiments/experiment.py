@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from .. import strategies
 from ..evaluators import resolve_devices
 from ..search_space import Budget
 from ..search_space.errors import InputError
-from . import records
+from . import records, zero_cost
 from .asking import Asking
 from .config import (
     ExperimentConfig,
@@ -106,15 +107,20 @@ def launch(
         records.storage_errors(config.storage.url if config.storage else run.study_path),
         ExitStack() as at_end,
     ):
+        settled = partial(
+            zero_cost.with_measured, config, feasible=feasible, log_path=run.log_path, log=run.log
+        )
         if config.storage is None:
-            prepare(run, config)
+            config = prepare(run, config, settled)
             ledger, storage = None, records.open_storage(run.study_path)
             at_end.callback(storage.engine.dispose)  # also where the run fails
             records.write_quickly(storage)
         else:
             from .cluster.sharing import share
 
-            ledger, storage = at_end.enter_context(share(run, config, facts_of(config)))
+            shared = share(run, config, facts_of(config), settled)
+            ledger, storage, config = at_end.enter_context(shared)
+        feasible = config.feasible(space)
         settings = config.strategy.settings
         study = records.open_study(
             storage,
@@ -196,15 +202,21 @@ def _nothing() -> None:
     """There is nobody to wake."""
 
 
-def prepare(run: RunDirectory, config: ExperimentConfig) -> None:
-    """Write the config and make the study, a file. InputError where the run is another experiment's."""
+def prepare(
+    run: RunDirectory, config: ExperimentConfig, settled: zero_cost.Settled
+) -> ExperimentConfig:
+    """Write the settled config, which is returned, and make the study, a file. InputError where the
+    run is another experiment's."""
     if config.storage is not None:
         allowed = "NNI runs the trials of one machine: leave it out"
         raise InputError("storage", config.storage.url, allowed)
-    if run.exists:
-        check_continues(run.read_config(), config)
+    kept = run.read_config() if run.exists else None
+    if kept is not None:
+        check_continues(kept, config)
+    config = settled(kept)
     run.write_config(config)
     records.create_study(run.study_path, config.name, config.objectives, facts_of(config))
+    return config
 
 
 def facts_of(config: ExperimentConfig) -> dict[str, Any]:

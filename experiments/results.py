@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial
 
 from ..search_space import Architecture
 from ..search_space.errors import InputError
-from . import records
+from . import records, zero_cost
 from .cluster.database import Database
 from .config import ExperimentConfig
 from .final import Finalist, finalists
@@ -111,6 +111,7 @@ def status(run: RunDirectory) -> dict[str, Any]:
         "best": best[0].to_dict() if best else None,
         "front": [found.to_dict() for found in front_of(run)] if several else [],
         "rungs": [rung.to_dict() for rung in rungs_of(config, trials)],
+        "zero_cost": zero_cost.facts_of(config, trials),
         "failures": records.reasons(trials),
         "workers": workers or [],
         "nodes": nodes,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from .budget import Budget
 from .cost import cost, head_cost, stem_cost
 from .errors import InputError, unknown_key, unknown_name
 from .exact.limits import InfeasibleBudget
+from .exclusions import exclusions, matches
 from .feasible import FeasibleSet
 from .files import read_yaml
 from .layers import Signal
@@ -118,7 +118,7 @@ class SearchSpace:
             mapping["classes"],
             stages,
             granularity=mapping.get("granularity", "stage"),
-            exclude=_exclusions(mapping.get("not", ()), len(backbone.stages)),
+            exclude=exclusions(mapping.get("not", ()), len(backbone.stages)),
             shared="stage" in mapping,
         )
 
@@ -261,7 +261,7 @@ class SearchSpace:
         facts = {"stage": slot.stage, **option.to_dict()}
         if isinstance(slot, BlockSlot):
             facts["block"] = slot.number + 1
-        return any(_matches(rule, facts) for rule in self.exclude)
+        return any(matches(rule, facts) for rule in self.exclude)
 
 
 def describe(architecture: Architecture) -> dict[str, Any]:
@@ -281,27 +281,3 @@ def _read(path: str | Path) -> Mapping[str, Any]:
     if not isinstance(mapping, Mapping):
         raise InputError(str(path), "this file", "it must be a mapping with a `space:` key")
     return mapping
-
-
-def _exclusions(rules: Any, stages: int) -> list[Mapping[str, Any]]:
-    if not isinstance(rules, list | tuple):
-        raise InputError("not", rules, "it must be a list like [{stage: 3, conv: octave}]")
-    known = ("stage", "block", *(field.name for field in fields(StageOptions)))
-    for i, rule in enumerate(rules, 1):
-        if not isinstance(rule, Mapping) or not rule:
-            raise InputError(
-                f"not[{i}]", rule, "it must be a mapping like {stage: 3, conv: octave}"
-            )
-        for name in rule:
-            if name not in known:
-                raise unknown_key(f"not[{i}]", name, known)
-        if "stage" in rule and rule["stage"] not in range(1, stages + 1):
-            raise InputError(f"not[{i}].stage", rule["stage"], f"there are stages 1 to {stages}")
-    return list(rules)
-
-
-def _matches(rule: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
-    return all(
-        facts.get(name) in (value if isinstance(value, list | tuple) else [value])
-        for name, value in rule.items()
-    )

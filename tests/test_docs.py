@@ -89,6 +89,7 @@ def test_every_key_of_a_config_is_described() -> None:
     from convnas.evaluators.latency import LatencySettings
     from convnas.experiments import ExperimentConfig
     from convnas.experiments.config import Pruner
+    from convnas.experiments.zero_cost import ZeroCost
     from convnas.search_space.space import _KEYS
     from convnas.search_space.stage_options import StageOptions
 
@@ -97,6 +98,7 @@ def test_every_key_of_a_config_is_described() -> None:
         "space": [*_KEYS, *StageOptions.__dataclass_fields__],
         "data": list(DivisionSettings.__dataclass_fields__),
         "latency": [*LatencySettings.__dataclass_fields__, "table"],
+        "zero_cost": [key for key in ZeroCost.model_fields if key != "measured"],
         "pruner": list(Pruner.model_fields),
     }
     text = (ROOT / "docs" / "space.md").read_text(encoding="utf-8")

@@ -6,6 +6,8 @@ import time
 
 import click
 
+from ..commands.shared import number, quiet_optuna
+
 
 @click.command()
 @click.argument("place", metavar="RUN_DIR|STORAGE_URL")
@@ -19,13 +21,10 @@ def worker(place: str, study: str | None, workers: str, device: str) -> int:
     ~/.pgpass), at grpc://HOST:PORT where convnas proxy stands in front of it, or as RUN_DIR says; it
     holds the config. Ends with the search. When it is stopped or dies, others take its trials over.
     """
-    import optuna
-
     from .working import work
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    number = int(workers) if workers.isdecimal() else workers
-    ending, made = work(place, study, device=device, workers=number, log=_log)
+    quiet_optuna()
+    ending, made = work(place, study, device=device, workers=number(workers), log=_log)
     _log(f"end: {ending}; {made} trials ended here")
     return 0
 

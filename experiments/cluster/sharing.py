@@ -12,15 +12,16 @@ from ...search_space.errors import InputError
 from .. import records
 from ..config import ExperimentConfig, check_continues, read_config
 from ..run_dir import RunDirectory
+from ..zero_cost import Settled
 from .database import Database
 from .ledger import CONFIG_KEY, PostgresLedger
 
 
 @contextmanager
 def share(
-    run: RunDirectory, config: ExperimentConfig, facts: Mapping[str, Any]
-) -> Iterator[tuple[PostgresLedger, RDBStorage]]:
-    """The ledger and the storage of `config`, whose study workers anywhere can now find.
+    run: RunDirectory, config: ExperimentConfig, facts: Mapping[str, Any], settled: Settled
+) -> Iterator[tuple[PostgresLedger, RDBStorage, ExperimentConfig]]:
+    """The ledger, the storage and the settled config of a study that workers anywhere can now find.
 
     Raises InputError where the study is another experiment's, or another launch is using it.
     """
@@ -41,16 +42,18 @@ def share(
                     f"with: convnas worker '{database}' --study {config.name}"
                 )
                 raise InputError("storage", str(database), allowed)
-            kept = storage.get_study_system_attrs(study._study_id).get(CONFIG_KEY)
+            there = storage.get_study_system_attrs(study._study_id).get(CONFIG_KEY)
+            kept = None if there is None else read_config(there)
             if kept is not None:
-                check_continues(read_config(kept), config)
+                check_continues(kept, config)
             elif study.get_trials(deepcopy=False):
                 allowed = f"{database} holds a study of that name which convnas did not make"
                 raise InputError("name", config.name, allowed)
+            config = settled(kept)
             storage.set_study_system_attr(
                 study._study_id, CONFIG_KEY, config.model_dump(mode="json")
             )
             run.write_config(config)
-            yield ledger, storage
+            yield ledger, storage, config
     finally:
         storage.engine.dispose()

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 from contextlib import closing, suppress
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from ..latency import with_measured
 from ..progress import unwatched
 from ..run_dir import Lock
 from ..telling import Telling
+from ..zero_cost import with_kept
 from .manager import Rest
 from .plugin_run import run_of
 from .proposing import Proposing
@@ -56,7 +58,7 @@ class Alone:
         self._lock.__enter__()
         before = self._run.read_config() if self._run.exists else None
         settings = resolved(with_measured(settings, before), device=settings.device)
-        prepare(self._run, settings)
+        settings = prepare(self._run, settings, partial(with_kept, settings))
         if "CONVNAS_NNI_MANAGER" not in os.environ:
             self._run.log(_OPEN)
             _log.warning(_OPEN)

@@ -255,7 +255,7 @@ def test_the_dashboards_connection_cannot_write(shared: Config, url: str, write:
 
     run, config = plan(write(shared), Path(write("", "here.yaml")).parent / "run")
     run.create()
-    with share(run, config, {"budget": "none"}):
+    with share(run, config, {"budget": "none"}, lambda kept: config):
         database = Database.parse(url, "small")
         storage = open_to_read(database)
         study = study_at(storage, database)

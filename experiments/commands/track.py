@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
+
+from .shared import JSON, emit, quiet_optuna
 
 
 @click.command()
@@ -12,23 +12,21 @@ import click
 @click.option(
     "--to", "names", required=True, metavar="A,B", help="tensorboard, mlflow, or both of them."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+@JSON
 def track(run_dir: str, names: str, as_json: bool) -> None:
     """Copy a run's finished trials to TensorBoard or MLflow; those that are there are passed over.
 
     A config with `track: [tensorboard, mlflow]` does it while the search runs.
     """
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    from .run_dir import RunDirectory
-    from .tracking import track_run
+    quiet_optuna()
+    from ..run_dir import RunDirectory
+    from ..tracking import track_run
 
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     done = track_run(RunDirectory.existing(run_dir), wanted)
     if as_json:
         told = {name: {"place": place, "added": added} for name, (place, added) in done.items()}
-        click.echo(json.dumps(told, indent=2))
+        emit(told)
         return
     for name, (place, added) in done.items():
         click.echo(f"{name}: {added} trials added to {place}")

@@ -29,8 +29,8 @@ def init(config: Path | None, out: Path | None) -> None:
 
     Without CONFIG it is the demo's, copied to FOLDER.
     """
-    from .config import demo_config
-    from .nni_backend.plugin_files import write_plugin_files
+    from ..config import demo_config
+    from ..nni_backend.plugin_files import write_plugin_files
 
     source = config or demo_config()
     folder = out or (source.parent if config else Path())
@@ -49,7 +49,7 @@ def guard() -> None:
 
     It is then closed to everybody but you: eval "$(convnas nni guard)"
     """
-    from .nni_backend.guard import guard_path
+    from ..nni_backend.guard import guard_path
 
     path = str(guard_path()).replace("\\", "\\\\").replace('"', '\\"')
     option = f'--require "{path}"'.replace("'", "'\\''")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from .training import Job
+    from ..training import Job
 
 
 @click.command()
@@ -50,9 +50,9 @@ def train(
     one) the data and its split are the run's, and the weights are kept there for export. Stopped or
     killed, the same command goes on after the last whole epoch, to the same result.
     """
-    from .errors import RunError
-    from .training import train_to_file
-    from .training_log import open_log
+    from ..errors import RunError
+    from ..training import train_to_file
+    from ..training_log import open_log
 
     job = planned(target, **how)
     job = job if out is None else replace(job, path=Path(out))
@@ -100,11 +100,11 @@ def planned(
 
 
 def _base(target: str, run_dir: str | None, config: str | None, seed: int) -> Job:
-    from ..search_space import Architecture
-    from ..search_space.errors import InputError
-    from .config import read_config
-    from .run_dir import RunDirectory
-    from .training import Job
+    from ...search_space import Architecture
+    from ...search_space.errors import InputError
+    from ..config import read_config
+    from ..run_dir import RunDirectory
+    from ..training import Job
 
     if Path(target).is_dir():
         run = RunDirectory.existing(target)
@@ -128,7 +128,7 @@ def _base(target: str, run_dir: str | None, config: str | None, seed: int) -> Jo
 def _settings(changes: tuple[str, ...]) -> dict[str, Any]:
     import yaml
 
-    from ..search_space.errors import InputError
+    from ...search_space.errors import InputError
 
     read: dict[str, Any] = {}
     for change in changes:

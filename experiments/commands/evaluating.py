@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-_DEVICE = click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")
-_WORKERS = click.option("--workers", metavar="N", help="Processes that train, or auto.")
-
-
-def _number(text: str | None) -> int | str | None:
-    try:
-        return None if text is None else int(text)
-    except ValueError:
-        return text
+from .shared import DEVICE, JSON, WORKERS, emit, number
 
 
 @click.command()
@@ -36,9 +26,9 @@ def _number(text: str | None) -> int | str | None:
     metavar="N",
     help="Evaluations of each architecture [default: 3].",
 )
-@_WORKERS
-@_DEVICE
-@_JSON
+@WORKERS
+@DEVICE
+@JSON
 def tabulate(
     config: str,
     out: Path | None,
@@ -52,10 +42,10 @@ def tabulate(
     The file then serves as the evaluator `tabular`, which answers at once. What was stopped goes
     on when the same command is given again.
     """
-    from .config import read_config
-    from .tabulate import tabulate as make
+    from ..config import read_config
+    from ..tabulate import tabulate as make
 
-    settings = read_config(config, workers=_number(workers), device=device)
+    settings = read_config(config, workers=number(workers), device=device)
     out = out or Path(f"{settings.name}.table.gz")
 
     def tell(done: int, total: int, news: str) -> None:
@@ -68,7 +58,7 @@ def tabulate(
     failed = sum(record.reason is not None for row in table.rows.values() for record in row)
     if as_json:
         about = {"file": str(out), "architectures": len(table.rows), "seeds": seeds}
-        click.echo(json.dumps({**about, "failed": failed}, indent=2))
+        emit({**about, "failed": failed})
     else:
         click.echo(f"{len(table.rows)} architectures, {seeds} seeds, {failed} failed: {out}")
         click.echo(f"use it: evaluator: {{name: tabular, table: {out}}}")
@@ -105,9 +95,9 @@ def tabulate(
     metavar="N",
     help="Trainings of each, brief and long [default: 2].",
 )
-@_WORKERS
-@_DEVICE
-@_JSON
+@WORKERS
+@DEVICE
+@JSON
 def fidelity(
     config: str,
     out: Path | None,
@@ -124,12 +114,12 @@ def fidelity(
     cheapest proxy that still ranks, to paste into the config; a scatter plot. What was stopped
     goes on when the same command is given again.
     """
-    from .config import read_config
-    from .fidelity import Asked
-    from .fidelity import fidelity as compare
-    from .fidelity_report import lines, verdict
+    from ..config import read_config
+    from ..fidelity import Asked
+    from ..fidelity import fidelity as compare
+    from ..fidelity_report import lines, verdict
 
-    settings = read_config(config, workers=_number(workers), device=device)
+    settings = read_config(config, workers=number(workers), device=device)
     out = out or Path(f"{settings.name}.fidelity")
     asked = Asked(architectures, long, seeds)
     found = compare(settings, out, asked, lambda line: click.echo(line, err=True))
@@ -137,7 +127,7 @@ def fidelity(
         click.echo("stopped; the same command goes on", err=True)
         return 1
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        emit(found)
         return 0
     for row in lines(found):
         click.echo("{:24}  {:14}  {:>8}  {:>6}  {}".format(*row))
@@ -159,15 +149,15 @@ def fidelity(
 )
 @click.option("--again", is_flag=True, help="Measure anew what was measured before.")
 @click.option("--device", metavar="DEVICE", help="In place of the config's latency.device.")
-@_JSON
+@JSON
 def latency(config: str, out: Path | None, again: bool, device: str | None, as_json: bool) -> None:
     """Measure the latency of every piece of CONFIG's networks on this machine.
 
     The table that results estimates each network of the space; how well, it says itself. A config
     with `latency:`, a latency in its budget or among its objectives uses it.
     """
-    from .config import read_mapping, unmeasured
-    from .latency import table_of, write_table
+    from ..config import read_mapping, unmeasured
+    from ..latency import table_of, write_table
 
     settings = unmeasured(read_mapping(config), device=device)
     space = settings.search_space()
@@ -180,7 +170,7 @@ def latency(config: str, out: Path | None, again: bool, device: str | None, as_j
     if out is not None:
         write_table(table, out)
     if as_json:
-        click.echo(json.dumps(table.to_dict(), indent=2))
+        emit(table.to_dict())
         return
     timed = space.timed(table.times).within(None)
     ends = latency_range(timed)["latency_ms"]
@@ -195,7 +185,7 @@ def latency(config: str, out: Path | None, again: bool, device: str | None, as_j
 
 def latency_range(feasible: Any) -> dict[str, dict[str, float]]:
     """`latency_ms` of the fastest and the slowest; nothing where there is no table."""
-    from ..search_space.exact.extremes import ToGo
+    from ...search_space.exact.extremes import ToGo
 
     chain = feasible.chain
     if "latency" not in chain.costs:
@@ -209,9 +199,9 @@ def latency_range(feasible: Any) -> dict[str, dict[str, float]]:
 
 def add_latency(counted: dict[str, Any], architecture: Any, *, device: str, batch: int) -> None:
     """Put `latency_us`, measured now, into what `cost` counted: the whole and each part."""
-    from ..evaluators.device import resolve_device
-    from ..evaluators.latency import LatencySettings, network_latency, part_latency
-    from ..search_space.parts import parts_of
+    from ...evaluators.device import resolve_device
+    from ...evaluators.latency import LatencySettings, network_latency, part_latency
+    from ...search_space.parts import parts_of
 
     where = resolve_device(device)
     settings = LatencySettings(device=str(where), batch=batch)

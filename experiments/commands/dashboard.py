@@ -15,13 +15,13 @@ def dashboard(run_dir: str, nni: bool, port: int, host: str) -> None:
 
     For looking only: nothing in either can change the run, which may be going on.
     """
-    from .run_dir import RunDirectory
-    from .signals import StopRequest
+    from ..run_dir import RunDirectory
+    from ..signals import StopRequest
 
     if nni:
-        from .nni_backend.view import show
+        from ..nni_backend.view import show
     else:
-        from .optuna_dashboard import show
+        from ..optuna_dashboard import show
     with StopRequest(lambda: None) as stop:
         show(
             RunDirectory.existing(run_dir),

@@ -1,0 +1,133 @@
+"""The commands that read a run: `status`, `export`, `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .shared import JSON, emit, quiet_optuna
+
+
+@click.command()
+@click.argument("run_dir")
+@JSON
+def status(run_dir: str, as_json: bool) -> None:
+    """Say where a run stands."""
+    quiet_optuna()
+    from .. import console, results, zero_cost
+    from ..run_dir import RunDirectory
+
+    run = RunDirectory.existing(run_dir)
+    state = results.status(run)
+    if as_json:
+        emit(state)
+        return
+    trials = "  ".join(f"{word} {count}" for word, count in state["trials"].items())
+    going = f"going on, workers {state['workers']}" if state["active"] else "not running"
+    console.print_lines(f"{state['name']}: {going}", f"trials of {state['wanted']}: {trials}")
+    console.print_lines(*(f"failed {n} x: {reason}" for reason, n in state["failures"].items()))
+    console.print_lines(
+        *(f"{n['node']} trains {n['trial']}, heard {n['silent']:g} s ago" for n in state["nodes"])
+    )
+    console.print_lines(*said_of_rungs(state["rungs"]), *zero_cost.said_of(state["zero_cost"]))
+    if state["best"]:
+        show_found(run, results.best_of(run, 5))
+
+
+@click.command()
+@click.argument("run_dir")
+@click.option(
+    "--top", type=click.IntRange(min=1), default=1, metavar="K", help="The K best [default: 1]."
+)
+@click.option("--front", is_flag=True, help="The whole Pareto front, of several objectives.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["yaml", "json", "pt", "pt2", "onnx", "py", "timm"]),
+    default="yaml",
+    help="All but yaml and json with trained weights (trained now if they are not yet). py: a"
+    " module that needs torch alone; timm: one that also registers with timm [default: yaml].",
+)
+@click.option(
+    "--fold", is_flag=True, help="For inference: batch norms folded into the convolutions."
+)
+@click.option(
+    "-o",
+    "--out",
+    metavar="OUT",
+    type=click.Path(path_type=Path),
+    help="File, or folder for several [default: in the run directory].",
+)
+@JSON
+def export(
+    run_dir: str, top: int, front: bool, form: str, fold: bool, out: Path | None, as_json: bool
+) -> None:
+    """Hand over the best architectures of a run."""
+    quiet_optuna()
+    from .. import console
+    from ..export import export as write
+    from ..run_dir import RunDirectory
+
+    run = RunDirectory.existing(run_dir)
+    tell = lambda line: click.echo(line, err=True)
+    written = write(run, top=top, front=front, form=form, fold=fold, out=out, tell=tell)
+    if as_json:
+        emit([{**found.to_dict(), "file": str(path)} for found, path in written])
+        return
+    console.print_found(found for found, _ in written)
+    console.print_lines(*(f"written: {path}" for _, path in written))
+
+
+@click.command()
+@click.argument("run_dir")
+@click.option(
+    "-o",
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Where the page goes [default: report.html in the run directory].",
+)
+@click.option(
+    "--png",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Also write every figure as a PNG file there.",
+)
+@JSON
+def report(run_dir: str, out: Path | None, png: Path | None, as_json: bool) -> None:
+    """Write one HTML page about a run: progress, trade-off, what helps, the best, the cost."""
+    quiet_optuna()
+    from ..report import write_report
+    from ..run_dir import RunDirectory
+
+    page, figures = write_report(RunDirectory.existing(run_dir), out, png)
+    if as_json:
+        emit({"file": str(page), "figures": [str(path) for path in figures]})
+        return
+    for path in (page, *figures):
+        click.echo(f"written: {path}")
+
+
+def show_found(run: Any, found: Any) -> None:
+    """The best, the final choice's verdict, and the Pareto front where there is one."""
+    from .. import console, results
+
+    console.print_found(found)
+    said = results.verdict(found)
+    if said:
+        console.print_lines(said)
+    objectives = run.read_config().objectives
+    if len(objectives) > 1:
+        console.print_front(results.front_of(run), objectives)
+
+
+def said_of_rungs(rungs: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"rung of epoch {rung['epoch']}: "
+        + ("not yet measured" if rung["tau"] is None else f"tau {rung['tau']:.2f}")
+        + f" with the final ranking of {rung['trials']} trials"
+        + ("" if rung["on"] else "; it predicts too little and is switched off")
+        for rung in rungs
+    ]

@@ -1,0 +1,127 @@
+"""The commands that search: `launch`, and `compare` for whole strategies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .runs import said_of_rungs, show_found
+from .shared import BUDGET, DEVICE, JSON, SEED, WORKERS, emit, number, quiet_optuna, say
+
+
+@click.command()
+@click.argument("config", required=False)
+@click.option("-o", "--out", metavar="RUN_DIR", help="Run directory [default: runs/NAME].")
+@click.option("--trials", type=int, metavar="N", help="Trials in all, those already made included.")
+@BUDGET
+@click.option("--strategy", metavar="NAME", help="What proposes architectures: predictor, tpe, ...")
+@WORKERS
+@click.option("--backend", metavar="NAME", help="local, or nni: as trials of NNI [default: local].")
+@click.option("--port", type=int, metavar="P", help="Of NNI's dashboard [default: 8080].")
+@click.option("--host", metavar="HOST", help="Where NNI listens: this machine only.")
+@DEVICE
+@SEED
+@JSON
+def launch(
+    config: str | None, out: str | None, workers: str | None, as_json: bool, **changes: Any
+) -> int:
+    """Run a search, or go on with one.
+
+    CONFIG is an experiment's YAML file; without it, an existing RUN_DIR goes on with its own, and a
+    new one gets the demo. A run that was stopped or killed goes on where it was. On going on,
+    trials, workers, device, strategy, final and track may change, nothing else.
+    """
+    quiet_optuna()
+    from .. import experiment
+    from ..console import LaunchView
+
+    run, settings = experiment.plan(config, out, workers=number(workers), **changes)
+    with LaunchView() as view:
+        launched = experiment.launch(
+            run, settings, view, lambda url: click.echo(f"dashboard: {url}", err=True)
+        )
+    return _close(launched, as_json)
+
+
+def _close(launched: Any, as_json: bool) -> int:
+    """The closing table, where the run is, and the next command. Returns the exit status."""
+    from .. import console, results, zero_cost
+
+    run, state = launched.run, results.status(launched.run)
+    if as_json:
+        emit({**state, "ending": launched.ending})
+    found = results.best_of(run, 5)
+    if found and not as_json:
+        show_found(run, found)
+    trials = state["trials"]
+    ended = trials["complete"] + trials["pruned"] + trials["failed"]
+    made = ", ".join(f"{trials[word]} {word}" for word in ("complete", "pruned", "failed"))
+    notes = [f"run: {run.path}  ({ended} trials: {made})"]
+    notes += [f"failed {count} x: {reason}" for reason, count in state["failures"].items()]
+    notes += said_of_rungs(state["rungs"]) + zero_cost.said_of(state["zero_cost"])
+    if launched.ending == "exhausted":
+        notes.append("every architecture inside the budget has been tried: the search is over")
+    if launched.ending == "stopped":
+        notes.append(f"stopped; to go on: convnas launch -o {run.path}")
+    elif found:
+        notes.append(f"next: convnas export {run.path} --format pt")
+    if not as_json:
+        console.print_lines(*notes)
+    if launched.ending == "stopped":
+        return 1
+    return 0 if found else say(f"no trial completed; see {run.log_path}", 1)
+
+
+@click.command()
+@click.argument("config")
+@click.option(
+    "--strategies",
+    "names",
+    required=True,
+    metavar="A,B,C",
+    help="Which to compare; random is always among them.",
+)
+@click.option("--repeats", type=int, default=5, metavar="R", help="Searches by each [default: 5].")
+@click.option("--trials", type=int, metavar="N", help="Trainings of a search.")
+@BUDGET
+@WORKERS
+@click.option(
+    "-o", "--out", metavar="DIR", type=click.Path(path_type=Path), help="[default: compare/NAME]"
+)
+@DEVICE
+@SEED
+@JSON
+def compare(
+    config: str,
+    names: str,
+    repeats: int,
+    workers: str | None,
+    out: Path | None,
+    as_json: bool,
+    **changes: Any,
+) -> int:
+    """Compare strategies on CONFIG: the best found after so many trainings, and seconds.
+
+    Every strategy searches R times, repeat r with the r-th seed; what two searches train alike is
+    trained once. A comparison that was stopped goes on where it was.
+    """
+    quiet_optuna()
+    from .. import console
+    from ..compare import compare as run
+    from ..comparison import rows
+    from ..config import read_config
+
+    settings = read_config(config, workers=number(workers), **changes)
+    folder = out or Path("compare") / settings.name
+    listed = [name.strip() for name in names.split(",") if name.strip()]
+    result = run(settings, listed, repeats, folder, lambda line: click.echo(line, err=True))
+    if result is None:
+        return say(f"stopped; run it again to go on in {folder}", 1)
+    if as_json:
+        emit(result)
+    else:
+        console.print_rows(rows(result))
+        console.print_lines(f"written: {folder}/compare.json, .md and, with matplotlib, .png")
+    return 0

@@ -1,0 +1,45 @@
+"""What several commands share: options, how numbers are read, how results and errors are said."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, overload
+
+import click
+
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+DEVICE = click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")
+SEED = click.option("--seed", type=int, metavar="S", help="Seed of every random choice.")
+WORKERS = click.option("--workers", metavar="N", help="Processes that train, or auto.")
+BUDGET = click.option(
+    "--budget", metavar="FLOPS", help="Most multiply-adds allowed, like 400K or 1.5M."
+)
+
+
+@overload
+def number(text: str) -> int | str: ...
+@overload
+def number(text: None) -> None: ...
+def number(text: str | None) -> int | str | None:
+    """`--workers`: a whole number where it is one; the config's reader judges the rest."""
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        return text
+
+
+def emit(thing: Any) -> None:
+    """As JSON, on standard output."""
+    click.echo(json.dumps(thing, indent=2))
+
+
+def say(line: str, status: int) -> int:
+    """One line on standard error; returns the exit status."""
+    click.echo(f"convnas: {' '.join(line.split())}", err=True)
+    return status
+
+
+def quiet_optuna() -> None:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)

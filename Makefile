@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= 2
 # One torch thread a process: two threads on a busy machine are many times slower.
 export OMP_NUM_THREADS = 1
 
-.PHONY: search test test-rl lint types tests format clean bench-operators bench-search bench-space bench-evaluator bench-cluster docs
+.PHONY: search test test-rl lint types tests format clean bench-operators bench-search bench-space bench-evaluator bench-cluster bench-nni docs
 search: $(VENV)/.installed
 	$(BIN)/convnas launch -o $(RUN_DIR)
 
@@ -78,3 +78,7 @@ bench-evaluator: $(VENV)/.installed-test
 # A simulation of 10 and 1,000 workers on a PostgreSQL server of its own: half an hour and more for each thousand.
 bench-cluster: $(VENV)/.installed-test
 	$(BIN)/python -m convnas.benchmarks.cluster
+
+# How soon a trial of NNI trains, beside a plain one: about two minutes.
+bench-nni: $(VENV)/.installed-test
+	$(BIN)/python -m convnas.benchmarks.nni_trials

@@ -45,6 +45,7 @@ OURS = (
     "nsga2",
     "nni-evolution",
     "nni-tpe",
+    "nni-nas-evolution",
     "predictor",
 )
 SOFT: dict[str, Callable[[int], BaseSampler]] = {

@@ -172,7 +172,7 @@ def test_a_guarded_one_outlives_kill_minus_9_and_ends_when_the_set_is_exhausted(
     assert web.ask("GET", "/oview", headers={"Host": "example.org"}) == 403
     assert web.ask("PUT", "/api/v1/nni/experiment?update_type=SEARCH_SPACE", {}) == 403
     identity = str(web.get("experiment")["id"])
-    before = [(t.number, t.values) for t in trials_of(shell.run) if t.state.is_finished()]
+    before = {t.number: t.values for t in trials_of(shell.run) if t.state.is_finished()}
     assert len(before) >= 3
     os.kill(shell.manager(), signal.SIGKILL)
     (shell.folder / "record.txt.go").touch()
@@ -184,7 +184,7 @@ def test_a_guarded_one_outlives_kill_minus_9_and_ends_when_the_set_is_exhausted(
     trials = trials_of(shell.run)
     assert len(trials) == 8
     assert {t.state for t in trials} == {TrialState.COMPLETE, TrialState.PRUNED}
-    assert [(t.number, t.values) for t in trials][: len(before)] == before
+    assert {number: trials[number].values for number in before} == before
     jobs = {job["sequenceId"]: job for job in shell.web.get("trial-jobs")}
     assert set(jobs) == set(range(8))
     stopped = [number for number, job in jobs.items() if job["status"] == "EARLY_STOPPED"]

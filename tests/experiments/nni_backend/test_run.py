@@ -85,10 +85,10 @@ def test_whatever_is_killed_no_finished_trial_is_lost_and_the_run_goes_on(
     """The manager, the tuner, then the launcher with -9; then Ctrl-C; then it is let end."""
     config = helpers.scripted_config(tmp_path, {"seconds": 0.3}, trials=100, workers=2)
 
-    def finished() -> list[tuple[int, Any]]:
+    def finished() -> dict[int, Any]:
         if not (run / "study.db").exists():
-            return []
-        return [(t.number, t.values) for t in trials_of(run) if t.state.is_finished()]
+            return {}
+        return {t.number: t.values for t in trials_of(run) if t.state.is_finished()}
 
     def pid_of(words: str) -> int:
         return max(pid for pid, line in helpers.processes_of(run) if words in line)
@@ -117,7 +117,7 @@ def test_whatever_is_killed_no_finished_trial_is_lost_and_the_run_goes_on(
             process.kill()
         until(lambda: not helpers.processes_of(run), 30)
         after = finished()
-        assert after[: len(before)] == before
+        assert {number: after[number] for number in before} == before
         if said is not None:
             assert process.returncode == 1
             assert said in err

@@ -16,7 +16,7 @@ from ..search_space.errors import InputError
 from ..search_space.files import atomic_write
 from ..search_space.network import Network
 from .model_card import card_facts, card_text, model_name
-from .results import Found, front_of, need_best
+from .results import Found, found_by_trial, front_of, need_best
 from .run_dir import RunDirectory
 from .training import Tell, ensure_weights
 
@@ -136,9 +136,13 @@ def export(
     out: Path | None,
     tell: Tell,
     front: bool = False,
+    trial: int | None = None,
     fold: bool = False,
 ) -> list[tuple[Found, Path]]:
-    """Write the `top` best architectures, or the Pareto `front`, and say where. Raises InputError.
+    """Write the `top` best architectures and say where. Raises InputError.
+
+    `front`: the whole Pareto front instead; `trial`: the one of that number, such as a point of the
+    front.
 
     `out` is a file for one architecture, a folder for several (or where it is one already). By
     default they go into the run directory: best.FORMAT, or export/. `fold`: batch normalisation is
@@ -147,13 +151,20 @@ def export(
     if fold and form in WITHOUT_WEIGHTS:
         carrying = ", ".join(name for name in FORMATS if name not in WITHOUT_WEIGHTS)
         raise InputError("fold", form, f"a format that carries weights: {carrying}")
+    asked = {"--top": top > 1, "--front": front, "--trial": trial is not None}
+    if sum(asked.values()) > 1:
+        together = " with ".join(name for name, is_asked in asked.items() if is_asked)
+        raise InputError("export", together, "choose one of --top, --front and --trial")
     found = need_best(run, top)
     if front:
         found = front_of(run)
+    if trial is not None:
+        found = [found_by_trial(run, trial)]
     suffix = "py" if form in _MODULES else form
     one = top == 1 and not front
     if out is None:
-        out = run.path / f"best.{suffix}" if one else run.path / "export"
+        alone = "best" if trial is None else f"trial_{trial}"
+        out = run.path / f"{alone}.{suffix}" if one else run.path / "export"
     if one and not out.is_dir():
         targets = [out]
     else:

@@ -74,6 +74,18 @@ def front_of(run: RunDirectory) -> list[Found]:
     ]
 
 
+def found_by_trial(run: RunDirectory, number: int) -> Found:
+    """The complete trial of that number. Raises InputError, naming complete ones."""
+    trials, final = records.read_all(run.study)
+    complete = {trial.number: trial for trial in records.ranked(trials)}
+    if number not in complete:
+        best = ", ".join(str(each) for each in list(complete)[:5])
+        more = f"; the best: {best}" if best else ", and there is none yet"
+        raise InputError("trial", number, f"the number of a complete trial{more}")
+    judged = {one.trial: one for one in finalists(final)}
+    return _found(complete[number], judged.get(number))
+
+
 def _found(trial: FrozenTrial, final: Finalist | None) -> Found:
     attrs = trial.user_attrs
     architecture = Architecture.from_dict(attrs["architecture"])

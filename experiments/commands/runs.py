@@ -43,6 +43,12 @@ def status(run_dir: str, as_json: bool) -> None:
 )
 @click.option("--front", is_flag=True, help="The whole Pareto front, of several objectives.")
 @click.option(
+    "--trial",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="The architecture of trial N, such as one point of the front.",
+)
+@click.option(
     "--format",
     "form",
     type=click.Choice(["yaml", "json", "pt", "pt2", "onnx", "py", "timm"]),
@@ -62,7 +68,14 @@ def status(run_dir: str, as_json: bool) -> None:
 )
 @JSON
 def export(
-    run_dir: str, top: int, front: bool, form: str, fold: bool, out: Path | None, as_json: bool
+    run_dir: str,
+    top: int,
+    front: bool,
+    trial: int | None,
+    form: str,
+    fold: bool,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """Hand over the best architectures of a run."""
     quiet_optuna()
@@ -72,7 +85,9 @@ def export(
 
     run = RunDirectory.existing(run_dir)
     tell = lambda line: click.echo(line, err=True)
-    written = write(run, top=top, front=front, form=form, fold=fold, out=out, tell=tell)
+    written = write(
+        run, top=top, front=front, trial=trial, form=form, fold=fold, out=out, tell=tell
+    )
     if as_json:
         emit([{**found.to_dict(), "file": str(path)} for found, path in written])
         return

@@ -225,7 +225,7 @@ WORDS = st.one_of(
         ["space", "cost", "status", "export", "report", "backbones", "tabulate", "nope"]
     ),
     st.sampled_from(
-        ["--json", "--top", "--front", "--fold", "--format", "--budget", "--convention"]
+        ["--json", "--top", "--front", "--trial", "--fold", "--format", "--budget", "--convention"]
     ),
     st.sampled_from(["--help", "--version", "-h", "--", "-", "--png", "--seed", "--device"]),
     st.sampled_from(["run", "run/config.yaml", "run/best.yaml", "run/study.db", ".", "none"]),

@@ -67,6 +67,38 @@ def test_a_search_with_two_objectives_keeps_its_front(
     assert {each["trial"] for each in written} == wanted
     for each in written:
         assert Architecture.load(each["file"]).key == each["key"]
+    cheapest = min(written, key=lambda each: each["flops"])
+    number = cheapest["trial"]
+    assert main(["export", str(out), "--trial", str(number), "--json"]) == 0
+    (point,) = json.loads(capsys.readouterr().out)
+    assert point["file"] == str(out / f"trial_{number}.yaml")
+    assert Architecture.load(point["file"]).key == cheapest["key"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--trial", "99"], "trial: 99 is not allowed; the number of a complete trial; the best: "),
+        (
+            ["--trial", "0", "--front"],
+            "export: '--front with --trial' is not allowed; choose one of",
+        ),
+        (["--top", "2", "--front"], "export: '--top with --front' is not allowed; choose one of"),
+    ],
+)
+def test_what_cannot_be_exported_is_said(
+    scripted: Config,
+    words: list[str],
+    says: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    launch(*plan(scripted, tmp_path / "run", trials=1))
+    capsys.readouterr()
+    assert main(["export", str(tmp_path / "run"), *words]) == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert err.count("\n") == 1
 
 
 def test_a_measured_metric_is_minimised_and_its_absence_said(

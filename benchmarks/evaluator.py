@@ -2,7 +2,7 @@
 
 The three ways train the same architectures of the digits demo in turn, one thread each, with the
 same recipe. Wall and processor time are kept: on a busy machine the wall clock measures the others
-too. Run: python -m convnas.benchmarks.evaluator
+too. Run: python -m convnas.benchmarks.evaluator [--epochs 1], for the demo's epochs or others.
 """
 
 from __future__ import annotations
@@ -33,17 +33,20 @@ from convnas.experiments.config import demo_config, read_config
 from convnas.experiments.jobs import Job, Outcome, run_jobs, setup_of
 from convnas.experiments.workers import Pool
 
-RESULTS = Path(__file__).parent / "results" / "evaluator_cpu.json"
+RESULTS = Path(__file__).parent / "results"
 WAYS = ("convnas", "DataLoader in process", "process a trial")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=40)
-    trials = parser.parse_args().trials
+    parser.add_argument("--epochs", type=int, help="of a training [default: the demo's]")
+    asked = parser.parse_args()
+    trials = asked.trials
     torch.set_num_threads(1)
     config = read_config(demo_config(), device="cpu")
-    epochs = int(config.evaluator["epochs"])
+    epochs = asked.epochs or int(config.evaluator["epochs"])
+    config.evaluator["epochs"] = epochs
     archs = config.feasible(config.search_space()).sample(np.random.default_rng(0), trials + 1)
     began = conditions("cpu")
     rows: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
@@ -75,7 +78,8 @@ def main() -> None:
         },
         "over_bare_kernels": _over_kernels(config, archs[1], epochs),
     }
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    part = f"_epochs_{epochs}" if asked.epochs else ""
+    (RESULTS / f"evaluator_cpu{part}.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
 
 

@@ -40,6 +40,9 @@ _NOISE = 0.1
 """Prior median of the noise, as a share of the variance."""
 _WIDTH, _WIDTH_NOISE = 0.7, 1.0
 """Standard deviations of the logarithms."""
+FARTHEST = 8.0
+"""How far from the medians' the logarithms may go, so that near-equal scores cannot drive them to
+where arithmetic ends."""
 _STEPS = 25
 _MOST_TUNED = 200
 """Results that the kernel is learned from: a step takes their number cubed."""
@@ -157,7 +160,14 @@ class GaussianProcess:
             return value + float(off @ off) / 2, slope + off / width
 
         start = np.log(median)
-        found = minimize(objective, start, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS})
+        found = minimize(
+            objective,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(middle - FARTHEST, middle + FARTHEST) for middle in start],
+            options={"maxiter": _STEPS},
+        )
         best = np.exp(found.x if np.isfinite(found.fun) else start)
         return best[:-1], float(best[-1])
 

@@ -17,7 +17,7 @@ from convnas import strategies
 from convnas.search_space import InputError
 from convnas.search_space.feasible import FeasibleSet
 from convnas.strategies.history import history
-from convnas.strategies.surrogate import Describer, GaussianProcess
+from convnas.strategies.surrogate import FARTHEST, Describer, GaussianProcess, surprise
 
 Table = FeasibleSet[dict[str, Any]]
 LABELS = ["a", "b", "c", "d"]
@@ -156,6 +156,23 @@ def test_the_gaussian_process_agrees_with_scikit_learn() -> None:
     mean, deviation = other.predict(embedded(new), return_std=True)
     np.testing.assert_allclose(model.mean(new), mean, rtol=1e-6)
     np.testing.assert_allclose(model.deviation(new), deviation * np.sqrt(model.variance), rtol=1e-6)
+
+
+def test_learning_the_kernel_has_the_right_slope_and_stays_finite_as_far_as_it_may_go() -> None:
+    rng = np.random.default_rng(0)
+    terms = rng.integers(0, 2, (4, 30, 30)).astype(float)
+    terms = np.maximum(terms, terms.transpose(0, 2, 1)) * (1 - np.eye(30))
+    y = rng.normal(0, 1e-3, 30)
+    y[3] = -5.0
+    logs = rng.normal(0, 0.5, 5)
+    value, slope = surprise(terms, y, np.exp(logs))
+    for i, step in enumerate(1e-6 * np.eye(5)):
+        there, _ = surprise(terms, y, np.exp(logs + step))
+        assert slope[i] == pytest.approx((there - value) / 1e-6, rel=1e-3, abs=1e-4)
+    for corner in itertools.product((-FARTHEST, FARTHEST), repeat=5):
+        value, slope = surprise(terms, y, np.exp(logs + corner))
+        assert np.isfinite(slope).all()
+        assert not np.isnan(value)
 
 
 def test_history_takes_complete_trials_and_the_last_report_of_pruned_ones() -> None:

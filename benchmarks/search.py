@@ -244,9 +244,8 @@ def picture(result: dict[str, Any], path: Path) -> None:
         for name, row in table["strategies"].items():
             x = np.arange(1, len(row["curve"]) + 1)
             mean, half = np.array(row["curve"]), np.array(row["curve_half_interval_95"])
-            style = {"linewidth": 2.2 if name == "predictor" else 1.0}
-            style["linestyle"] = "--" if name in SOFT else "-"
-            axis.plot(x, mean, label=name, **style)
+            width, dashes = 2.2 if name == "predictor" else 1.0, "--" if name in SOFT else "-"
+            axis.plot(x, mean, label=name, linewidth=width, linestyle=dashes)
             axis.fill_between(x, mean - half, mean + half, alpha=0.08)
         axis.axhline(table["winners_curse_floor"], color="k", linestyle=":", linewidth=1)
         axis.set(title=title, xlabel="trainings", ylabel="regret (points)", xlim=(5, TRAININGS))

@@ -207,6 +207,7 @@ def picture(found: Mapping[str, Any], path: Path) -> bool:
         axis.set_title(f"tau {_shown(row['tau'])}", fontsize=9)
         axis.set_xlabel(f"{row['level']}, {row['score']}")
         axis.set_ylabel("accuracy, long")
+        axis.locator_params(nbins=4)
     figure.suptitle(f"{found['name']}: seed against seed tau {_shown(found['ceiling']['tau'])}")
     figure.tight_layout()
     figure.savefig(path, dpi=110)

@@ -29,8 +29,9 @@ class PredictorStrategy(Strategy):
     """Tries the point with the best predicted score, of all points or of the promising ones.
 
     The first `startup` points are drawn half from the dearest fifth of the set (cost predicts
-    accuracy, except at the top), half from all of it, each the one of a few draws whose labels
-    were used least. Then a share `explore` of the trials is uniform, and the others maximise
+    accuracy, except at the top), half from the whole space, each moved to the nearest point of the
+    set (so that the tighter the budget is, the more of them lie at its edge); each is the one of a
+    few draws whose labels were used least. Then a share `explore` of the trials is uniform, and the others maximise
     mean + `optimism` standard deviations of a Gaussian process. Up to 20,000 points all are
     scored; above that, exact samples and the neighbours of the best.
     """
@@ -67,12 +68,20 @@ class PredictorStrategy(Strategy):
         return (point for point in self._best_first(past) if point not in tried)
 
     def _warm_up(self, tried: set[Indices], rng: np.random.Generator) -> Iterator[Indices]:
-        pool = self.feasible if len(tried) % 2 else self._dear
+        draw = self._moved_inside if len(tried) % 2 else self._dear.sample_indices
         used = np.array(sorted(tried)).reshape(-1, len(self.feasible.chain))
         while True:
-            drawn = pool.sample_indices(rng, _DRAWS)
+            drawn = draw(rng, _DRAWS)
             alike = (drawn[:, None, :] == used).sum(axis=(1, 2))
             yield tuple(drawn[np.argmin(alike)].tolist())
+
+    def _moved_inside(self, rng: np.random.Generator, n: int) -> Ints:
+        """(n, n_positions) uniform over the whole space, then the nearest inside the budget."""
+        options = [len(place.options) for place in self.feasible.chain.positions]
+        drawn = rng.integers(options, size=(n, len(options)))
+        for i in np.flatnonzero(~self.feasible.feasible(drawn)):
+            drawn[i] = self.feasible.repair_indices(drawn[i].tolist())
+        return drawn
 
     @cached_property
     def _dear(self) -> FeasibleSet[Any]:

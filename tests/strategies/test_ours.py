@@ -17,6 +17,7 @@ from convnas import strategies
 from convnas.search_space import InputError
 from convnas.search_space.feasible import FeasibleSet
 from convnas.strategies.history import history
+from convnas.strategies.predictor import PredictorStrategy
 from convnas.strategies.surrogate import FARTHEST, Describer, GaussianProcess, surprise
 
 Table = FeasibleSet[dict[str, Any]]
@@ -156,6 +157,22 @@ def test_the_gaussian_process_agrees_with_scikit_learn() -> None:
     mean, deviation = other.predict(embedded(new), return_std=True)
     np.testing.assert_allclose(model.mean(new), mean, rtol=1e-6)
     np.testing.assert_allclose(model.deviation(new), deviation * np.sqrt(model.variance), rtol=1e-6)
+
+
+def test_the_predictor_warms_up_with_what_the_budget_leaves_of_the_whole_space() -> None:
+    """Draws over the whole space that are over budget land at the nearest points inside it."""
+    feasible = table(4, 4)
+    inside = np.array(list(feasible.indices_in_order()))
+    sampler = PredictorStrategy(feasible)
+    moved = sampler._moved_inside(np.random.default_rng(0), 500)
+    drawn = np.random.default_rng(0).integers([4] * 4, size=(500, 4))
+    nearest = (drawn[:, None, :] != inside).sum(axis=2).min(axis=1)
+    assert 0.5 < np.mean(nearest > 0) < 1
+    assert {tuple(row) for row in moved.tolist()} <= {tuple(row) for row in inside.tolist()}
+    assert ((drawn != moved).sum(axis=1) == nearest).all()
+    costs = np.array(COSTS)
+    # So they lie higher than uniform draws over the budget's set do.
+    assert costs[moved].sum(axis=1).mean() > costs[inside].sum(axis=1).mean() + 0.2
 
 
 def test_learning_the_kernel_has_the_right_slope_and_stays_finite_as_far_as_it_may_go() -> None:

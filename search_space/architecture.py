@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -30,15 +29,17 @@ PARAMETER_OF: dict[str, str | None] = {
 }
 """Operator -> the one number it must be given. `register_operator` adds to it."""
 
-_WHOLE = "a whole number of at least 1"
+_MOST = {"alpha": 1, "width": 1000, "depth": 1000, "kernel": 65535}
+"""What a number may be at most; 65,536 where it is not here."""
+_WHOLE = "a whole number from 1 to 65536"
 _ALLOWED = {
     "alpha": "a number above 0 and at most 1 (the share of low-frequency channels)",
     "p": _WHOLE,
     "scales": _WHOLE,
     "base_width": _WHOLE,
-    "kernel": "an odd whole number of at least 3",
-    "depth": _WHOLE,
-    "width": "a number above 0 (it multiplies the stage's channels)",
+    "kernel": "an odd whole number from 3 to 65535",
+    "depth": "a whole number from 1 to 1000",
+    "width": "a number above 0 and at most 1000 (it multiplies the stage's channels)",
 }
 OWNER = {"alpha": "octave", "p": "hetconv", "scales": "res2net", "base_width": "res2net"}
 
@@ -50,14 +51,11 @@ def takes(conv: str, name: str) -> bool:
 
 def check_number(name: str, value: Any, key: str | None = None) -> float | int:
     """The value of alpha, p, scales, base_width, kernel, depth or width, or InputError."""
-    real = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if name in ("alpha", "width"):
-        good = real and value > 0 and (name == "width" or value <= 1)
-        if good:
+    real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if real and 0 < value <= _MOST.get(name, 65536):  # not so where it is no number (nan)
+        if name in ("alpha", "width"):
             return float(value)
-    else:
-        good = real and value == int(value) and value >= (3 if name == "kernel" else 1)
-        if good and (name != "kernel" or int(value) % 2 == 1):
+        if value == int(value) and (name != "kernel" or (value >= 3 and value % 2 == 1)):
             return int(value)
     raise InputError(key or name, value, f"it must be {_ALLOWED[name]}")
 

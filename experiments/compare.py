@@ -11,7 +11,7 @@ from typing import Any
 from ..evaluators import resolve_device
 from ..search_space.errors import InputError
 from ..search_space.files import atomic_write
-from . import zero_cost
+from . import zero_cost_fit
 from .comparing import compared, names_and_settings
 from .comparison import markdown, picture, summary
 from .config import ExperimentConfig, as_yaml, check_continues, read_config, resolved
@@ -39,7 +39,9 @@ def compare(
     names_and_settings(config, names)
     kept = _open(folder, config)
     space = config.search_space()
-    config = zero_cost.with_measured(config, kept, config.feasible(space), folder / "log.txt", tell)
+    config = zero_cost_fit.with_measured(
+        config, kept, config.feasible(space), folder / "log.txt", tell
+    )
     _keep(folder, config)
     feasible = config.feasible(space)
     setup = setup_of(config, feasible.cheapest())

@@ -146,8 +146,10 @@ class ExperimentConfig(_Section):
         from ..search_space import Budget
         from .latency import timed
 
-        guided = zero_cost.guided(self, timed(self, space))
-        return guided.within(Budget.from_config(self.budget), least=zero_cost.least_of(self))
+        guided = zero_cost.guided(self.zero_cost, timed(self, space))
+        return guided.within(
+            Budget.from_config(self.budget), least=zero_cost.least_of(self.zero_cost)
+        )
 
 
 def demo_config() -> Path:
@@ -238,7 +240,7 @@ def _check_with_the_rooms(config: ExperimentConfig) -> None:
     check_evaluator(config.evaluator, config.data)
     read_settings(RetrainSettings, config.training, "training")
     latency.check(config)
-    zero_cost.check(config)
+    zero_cost.check(config.zero_cost, config.strategy.name)
     if config.pruner.has_rungs and config.epochs <= config.pruner.min_epochs:
         allowed = f"it must be less than the {config.epochs} epochs of an evaluation"
         raise InputError("pruner.min_epochs", config.pruner.min_epochs, allowed)

@@ -16,7 +16,7 @@ from .. import strategies
 from ..evaluators import resolve_devices
 from ..search_space import Budget
 from ..search_space.errors import InputError
-from . import records, zero_cost
+from . import records, zero_cost_fit
 from .asking import Asking
 from .config import (
     ExperimentConfig,
@@ -108,7 +108,11 @@ def launch(
         ExitStack() as at_end,
     ):
         settled = partial(
-            zero_cost.with_measured, config, feasible=feasible, log_path=run.log_path, log=run.log
+            zero_cost_fit.with_measured,
+            config,
+            feasible=feasible,
+            log_path=run.log_path,
+            log=run.log,
         )
         if config.storage is None:
             config = prepare(run, config, settled)
@@ -203,7 +207,7 @@ def _nothing() -> None:
 
 
 def prepare(
-    run: RunDirectory, config: ExperimentConfig, settled: zero_cost.Settled
+    run: RunDirectory, config: ExperimentConfig, settled: zero_cost_fit.Settled
 ) -> ExperimentConfig:
     """Write the settled config, which is returned, and make the study, a file. InputError where the
     run is another experiment's."""

@@ -123,7 +123,7 @@ def status(run: RunDirectory) -> dict[str, Any]:
         "best": best[0].to_dict() if best else None,
         "front": [found.to_dict() for found in front_of(run)] if several else [],
         "rungs": [rung.to_dict() for rung in rungs_of(config, trials)],
-        "zero_cost": zero_cost.facts_of(config, trials),
+        "zero_cost": zero_cost.facts_of(config.zero_cost, trials),
         "failures": records.reasons(trials),
         "workers": workers or [],
         "nodes": nodes,

@@ -6,36 +6,24 @@ search to the part of the feasible set with the highest sums; as a feature it is
 the predictor knows of every architecture. How well it ranks what the search trained is always said:
 in some spaces it does not.
 
-The fit is kept in the run's config, so that a run that goes on has the same feasible set.
+The fit (`zero_cost_fit.py` makes it) is kept in the run's config, so that a run that goes on has the
+same feasible set.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 from optuna.trial import FrozenTrial
 from pydantic import BaseModel, ConfigDict, Field
 
-from ..search_space.additive import SCORE, fitted
+from ..search_space.additive import SCORE
 from ..search_space.errors import InputError
-from .errors import RunError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from ..search_space import SearchSpace
 
-    from ..search_space import Architecture, FeasibleSet, SearchSpace
-    from .config import ExperimentConfig
-
-Settled = Callable[["ExperimentConfig | None"], "ExperimentConfig"]
-"""The config kept by the run going on, None where it begins -> the config with its measurement."""
-_LOGARITHM = ("snip", "grad-norm")
-"""Measures that grow by factors."""
-_DRAWS = 20_000
-"""Architectures whose sums say where the best part of a set begins; all, where it has no more."""
 _LEAST_KNOWN = 8
 """Complete trials needed before the rank correlation is said."""
 
@@ -56,9 +44,8 @@ class ZeroCost(BaseModel):
     measured: dict[str, Any] | None = None
 
 
-def guided(config: ExperimentConfig, space: SearchSpace) -> SearchSpace:
+def guided(setting: ZeroCost | None, space: SearchSpace) -> SearchSpace:
     """The space with the measure among its costs, once it has been measured."""
-    setting = config.zero_cost
     if setting is None or setting.measured is None:
         return space
     try:
@@ -69,126 +56,18 @@ def guided(config: ExperimentConfig, space: SearchSpace) -> SearchSpace:
     return space.scored(SCORE, effects)
 
 
-def least_of(config: ExperimentConfig) -> dict[str, int]:
+def least_of(setting: ZeroCost | None) -> dict[str, int]:
     """What a filter asks of the measure's sum; empty where nothing is filtered."""
-    setting = config.zero_cost
     if setting is None or setting.measured is None or setting.use != "filter":
         return {}
     return {SCORE: int(setting.measured["least"])}
 
 
-def check(config: ExperimentConfig) -> None:
+def check(setting: ZeroCost | None, strategy: str) -> None:
     """Raises InputError for a feature that nothing would learn from."""
-    setting = config.zero_cost
-    if setting and setting.use == "feature" and config.strategy.name != "predictor":
-        allowed = f"only the strategy predictor learns from it; {config.strategy.name} takes filter"
+    if setting and setting.use == "feature" and strategy != "predictor":
+        allowed = f"only the strategy predictor learns from it; {strategy} takes filter"
         raise InputError("zero_cost.use", "feature", allowed)
-
-
-def with_measured(
-    config: ExperimentConfig,
-    kept: ExperimentConfig | None,
-    feasible: FeasibleSet[Architecture],
-    log_path: Path,
-    log: Callable[[str], None],
-) -> ExperimentConfig:
-    """The config with the fit in it: that of the run going on, `kept`, or measured now, on workers.
-
-    feasible: the set before any filter. Raises RunError where too few could be measured.
-    """
-    setting = config.zero_cost
-    measured = _known(setting, kept)
-    if setting is None:
-        return config
-    if measured is None:
-        measured = _measured(config, setting, feasible, log_path)
-        log(said_of_fit(setting, measured))
-    return _settled(config, setting, measured)
-
-
-def with_kept(config: ExperimentConfig, kept: ExperimentConfig | None) -> ExperimentConfig:
-    """As `with_measured`, where there are no workers to measure with: InputError where it would be
-    needed."""
-    setting = config.zero_cost
-    measured = _known(setting, kept)
-    if setting is None:
-        return config
-    if measured is None:
-        allowed = "convnas launch measures it: begin this run directory with convnas launch"
-        raise InputError("zero_cost.measure", setting.measure, allowed)
-    return _settled(config, setting, measured)
-
-
-def _settled(
-    config: ExperimentConfig, setting: ZeroCost, measured: dict[str, Any]
-) -> ExperimentConfig:
-    known = setting.model_copy(update={"measured": measured})
-    return config.model_copy(update={"zero_cost": known})
-
-
-def _known(setting: ZeroCost | None, kept: ExperimentConfig | None) -> dict[str, Any] | None:
-    """What was measured already: by the run going on, or given in the config."""
-    if kept is not None and kept.zero_cost is not None and kept.zero_cost.measured is not None:
-        return kept.zero_cost.measured
-    return setting.measured if setting else None
-
-
-def _measured(
-    config: ExperimentConfig,
-    setting: ZeroCost,
-    feasible: FeasibleSet[Architecture],
-    log_path: Path,
-) -> dict[str, Any]:
-    from .jobs import Job, Outcome, run_jobs, setup_of, slots_of
-    from .signals import StopRequest
-    from .workers import Pool
-
-    start = time.perf_counter()
-    rng = np.random.default_rng((config.seed, 3))
-    drawn: dict[tuple[int, ...], None] = {}
-    while len(drawn) < setting.candidates and not feasible.holds_at_most(len(drawn)):
-        row = feasible.sample_unseen(rng, drawn)
-        if row is None:
-            break
-        drawn[row] = None
-    jobs = {feasible.point(row).key: row for row in drawn}
-    evaluator = {"name": setting.measure, "batch_size": setting.batch_size}
-    measuring = config.model_copy(update={"evaluator": evaluator})
-    found: dict[tuple[int, ...], float] = {}
-
-    def done(job: Job, outcome: Outcome) -> None:
-        if outcome.score is not None:
-            found[jobs[job.architecture.key]] = outcome.score
-
-    slots = slots_of(measuring, feasible.dearest(), trials=len(jobs))
-    with (
-        Pool(slots, setup_of(measuring, feasible.cheapest()), log=log_path) as pool,
-        StopRequest(pool.wake) as stop,
-    ):
-        asked = (Job(feasible.point(row), config.seed) for row in drawn)
-        if not run_jobs(asked, pool, done, stopped=lambda: stop.asked):
-            raise RunError(f"stopped while {setting.measure} was being measured")
-    rows = sorted(found)
-    scores = np.array([found[row] for row in rows])
-    if setting.measure in _LOGARITHM:
-        scores = np.log(np.maximum(scores, np.finfo(float).tiny))
-    if setting.best == "lowest":
-        scores = -scores
-    if len(rows) < 8 or not scores.std():
-        raise RunError(f"{setting.measure} could be measured for {len(rows)} architectures only")
-    fit = fitted(feasible.chain, np.array(rows), scores)
-    if feasible.holds_at_most(_DRAWS):
-        everything = np.array(list(feasible.indices_in_order()))
-    else:
-        everything = feasible.sample_indices(rng, _DRAWS)
-    least = int(np.quantile(fit.of(everything), 1 - setting.keep, method="higher"))
-    return {
-        "effects": [list(row) for row in fit.effects],
-        "explained": round(fit.explained, 4),
-        "least": least,
-        "architectures": len(rows),
-        "seconds": round(time.perf_counter() - start, 2),
-    }
 
 
 def said_of_fit(setting: ZeroCost, measured: dict[str, Any]) -> str:
@@ -202,10 +81,9 @@ def said_of_fit(setting: ZeroCost, measured: dict[str, Any]) -> str:
     return said + (kept if setting.use == "filter" else "")
 
 
-def facts_of(config: ExperimentConfig, trials: list[FrozenTrial]) -> dict[str, Any] | None:
+def facts_of(setting: ZeroCost | None, trials: list[FrozenTrial]) -> dict[str, Any] | None:
     """JSON-able: the measure, its fit, and Kendall's tau of the measure's sum with the score over
     the complete trials (95 % interval), None while they are few; None where no measure guides."""
-    setting = config.zero_cost
     if setting is None or setting.measured is None:
         return None
     from ..evaluators.rank import agreement

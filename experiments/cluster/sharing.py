@@ -12,7 +12,7 @@ from ...search_space.errors import InputError
 from .. import records
 from ..config import ExperimentConfig, check_continues, read_config
 from ..run_dir import RunDirectory
-from ..zero_cost import Settled
+from ..zero_cost_fit import Settled
 from .database import Database
 from .ledger import CONFIG_KEY, PostgresLedger
 

@@ -26,7 +26,7 @@ from ..latency import with_measured
 from ..progress import unwatched
 from ..run_dir import Lock
 from ..telling import Telling
-from ..zero_cost import with_kept
+from ..zero_cost_fit import with_kept
 from .manager import Rest
 from .plugin_run import run_of
 from .proposing import Proposing

@@ -13,12 +13,17 @@ import torch
 from ..search_space import InputError
 
 
+def check_device(name: str) -> None:
+    """InputError for what names no device, whether or not this machine has one."""
+    if not isinstance(name, str) or not re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", name):
+        raise InputError("device", name, "choose from: auto, cpu, cuda, cuda:<index>")
+
+
 def resolve_device(name: str) -> torch.device:
     """ "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:<index>" as a device that exists."""
+    check_device(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if not isinstance(name, str) or not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise InputError("device", name, "choose from: auto, cpu, cuda, cuda:<index>")
     device = torch.device(name)
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -69,9 +69,11 @@ class KnownFiles:
             self._fetch(target / self.folders[0])
             found = _all_in_one(searched, wanted)
         if found is None:
-            names = ", ".join(names[0] for names in wanted)
+            names = ", ".join(dict.fromkeys(names[0] for names in wanted))
             looked = ", ".join(dict.fromkeys(bases))
-            help_ = "; ".join(filter(None, [self.hint, "or set download: true"]))
+            help_ = "; ".join(
+                filter(None, [self.hint, "or set download: true under data in a config"])
+            )
             allowed = f"the files of {self.name} ({names}) are not in {looked}: {help_}"
             raise InputError("data.path", settings.path, allowed)
         return found

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from ..search_space import Architecture, build_network
+from ..search_space.errors import InputError
 from ..search_space.fold import fold_batch_norm
 from ..search_space.parts import Part
-from .device import seeded
+from .device import out_of_memory, seeded
 from .settings import Settings, flag, integer, one_of, text
 
 _WARM_UP = 0.05
@@ -76,8 +77,23 @@ def part_latency(part: Part, settings: LatencySettings, device: torch.device) ->
     return _timed(module, part.input_shapes(settings.batch), settings, device)
 
 
-@torch.inference_mode()
 def _timed(
+    module: nn.Module,
+    shapes: Sequence[tuple[int, ...]],
+    settings: LatencySettings,
+    device: torch.device,
+) -> Timing:
+    try:
+        return _measured(module, shapes, settings, device)
+    except (RuntimeError, MemoryError) as e:
+        reason = out_of_memory(e)
+        if reason is None:
+            raise
+        raise InputError("batch", settings.batch, f"it must fit the memory ({reason})") from e
+
+
+@torch.inference_mode()
+def _measured(
     module: nn.Module,
     shapes: Sequence[tuple[int, ...]],
     settings: LatencySettings,

@@ -5,6 +5,7 @@ Heavy imports happen inside the commands, so that help and usage errors are inst
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return say(f"{e.format_message()} (see convnas --help)", 2)
     except RunError as e:
         return say(str(e), 1)
+    except OSError as e:
+        if e.errno != errno.ENOSPC:
+            raise
+        # What is left in the buffer would fail once more at the end.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return say(f"what was to be written has no room: {e.strerror}", 1)
     except ValueError as e:
         from ..search_space.errors import InputError
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ from .comparing import compared, names_and_settings
 from .comparison import markdown, picture, summary
 from .config import ExperimentConfig, as_yaml, check_continues, read_config, resolved
 from .jobs import setup_of, slots_of
+from .out import refusals
+from .run_dir import RunDirectory
 from .signals import StopRequest
 from .workers import Pool
 
@@ -64,7 +65,9 @@ def compare(
 def _open(folder: Path, config: ExperimentConfig) -> ExperimentConfig | None:
     """Make the folder; the config of the comparison that goes on there, None where none does."""
     kept = folder / _CONFIG
-    with _writing(folder):
+    with refusals(folder):
+        if RunDirectory(folder).study_path.exists():
+            raise InputError("out", str(folder), "a run of launch is there; choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         if kept.exists():
             found = read_config(kept)
@@ -77,13 +80,5 @@ def _open(folder: Path, config: ExperimentConfig) -> ExperimentConfig | None:
 
 
 def _keep(folder: Path, config: ExperimentConfig) -> None:
-    with _writing(folder):
+    with refusals(folder):
         atomic_write(folder / _CONFIG, as_yaml(config))
-
-
-@contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as e:
-        raise InputError("out", str(folder), f"it cannot be written: {e.strerror}") from e

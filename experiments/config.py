@@ -219,10 +219,12 @@ def _name_of(section: Any) -> Any:
 def _check_with_the_rooms(config: ExperimentConfig) -> None:
     from .. import strategies
     from ..evaluators import RetrainSettings
+    from ..evaluators.device import check_device
     from ..evaluators.settings import read_settings
     from .tracking import check_trackers
 
     load_plugins(config.plugins)
+    check_device(config.device)
     check_objectives(config.objectives)
     check_trackers(config.track)
     if config.storage is not None:

@@ -82,7 +82,7 @@ def print_found(found: Iterable[Found]) -> None:
     names = ("", "trial", "accuracy", *final, "flops", "params", *timed, "architecture")
     table = Table(*names, box=None)
     for rank, each in enumerate(found, 1):
-        again = f"{each.final.mean:.4f} +- {each.final.spread:.4f}" if each.final else "-"
+        again = each.final.shown if each.final else "-"
         table.add_row(
             str(rank),
             str(each.trial),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -100,10 +100,12 @@ def launch(
 
         check_place(config.backend.host, config.backend.port)
         check_machines(machines)
+    fresh = not run.exists
     run.create()
     with (
         _disk_errors(run),
         Lock(run) as lock,
+        _leaving_nothing(run) if fresh and config.storage is None else nullcontext(),
         records.storage_errors(config.storage.url if config.storage else run.study_path),
         ExitStack() as at_end,
     ):
@@ -264,6 +266,18 @@ def pruner_of(config: ExperimentConfig, warn: Callable[[str], None]) -> optuna.p
     return optuna.pruners.MedianPruner(
         n_startup_trials=settings.startup_trials, n_warmup_steps=settings.warmup_epochs
     )
+
+
+@contextmanager
+def _leaving_nothing(run: RunDirectory) -> Iterator[None]:
+    """Wrong input that shows only now, such as data that do not fit, leaves no run in the way of
+    the corrected one."""
+    try:
+        yield
+    except InputError:
+        if not run.study_path.exists() or not records.read_trials(run.study_path):
+            run.discard()
+        raise
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +14,9 @@ from typing import Any
 import yaml
 
 from ..search_space.errors import InputError
-from ..search_space.files import atomic_write
-from ..search_space.network import Network
+from ..search_space.network import Network, build_network
 from .model_card import card_facts, card_text, model_name
+from .out import check_target, write_out
 from .results import Found, found_by_trial, front_of, need_best
 from .run_dir import RunDirectory
 from .training import Tell, ensure_weights
@@ -102,10 +103,15 @@ def _py(taken: Taken, path: Path, timm_name: str | None = None) -> Files:
     if not path.stem.isidentifier() or path.suffix != ".py":
         allowed = "a Python module's name is letters, digits and _, and ends in .py"
         raise InputError("out", str(path), allowed)
+    if path.stem in {*sys.stdlib_module_names, "torch", "timm", "numpy", "convnas"}:
+        allowed = f"a module of this name would be imported in place of the {path.stem} there is"
+        raise InputError("out", str(path), allowed)
+    architecture = taken.found.architecture
+    # What has no standalone form is refused before it is trained.
+    module_source(build_network(architecture), architecture, {}, timm_name=None)
     buffer = io.BytesIO()
     torch.save(taken.network.state_dict(), buffer)
     yield path.with_name(f"{path.stem}_weights.pt"), buffer.getvalue()
-    architecture = taken.found.architecture
     yield path, module_source(taken.network, architecture, taken.info, timm_name=timm_name)
 
 
@@ -172,12 +178,10 @@ def export(
             out / _name(rank, each.architecture.key, suffix) for rank, each in enumerate(found, 1)
         ]
     written = list(zip(found, targets, strict=True))
-    try:
-        for each, path in written:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(Taken(run, each, tell, fold), form, path)
-    except OSError as e:
-        raise InputError("out", str(out), f"it cannot be written: {e.strerror}") from e
+    for _, path in written:
+        check_target(path)  # before anything is trained
+    for each, path in written:
+        _write(Taken(run, each, tell, fold), form, path)
     return written
 
 
@@ -188,7 +192,7 @@ def _name(rank: int, key: str, suffix: str) -> str:
 
 def _write(taken: Taken, form: str, path: Path) -> None:
     for target, content in FORMATS[form](taken, path):
-        atomic_write(target, content)
+        write_out(target, content)
     config = taken.run.read_config()
     card = card_text(
         taken.found,
@@ -198,5 +202,6 @@ def _write(taken: Taken, form: str, path: Path) -> None:
         data=config.data,
         seed=config.seed,
         folded=taken.fold,
+        plugins=config.plugins,
     )
-    atomic_write(path.with_name(f"{path.name}.md"), card)
+    write_out(path.with_name(f"{path.name}.md"), card)

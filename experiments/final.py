@@ -40,9 +40,19 @@ class Finalist:
         return statistics.fmean(self.scores)
 
     @property
-    def spread(self) -> float:
-        """Standard deviation over the seeds; 0 for one."""
-        return statistics.stdev(self.scores) if len(self.scores) > 1 else 0.0
+    def spread(self) -> float | None:
+        """Standard deviation over the seeds; None for one, which says nothing of it."""
+        return statistics.stdev(self.scores) if len(self.scores) > 1 else None
+
+    @property
+    def shown(self) -> str:
+        """The mean, and the spread where there is one."""
+        return f"{self.mean:.4f}" + ("" if self.spread is None else f" +- {self.spread:.4f}")
+
+    @property
+    def seeds(self) -> str:
+        """How many there were, in words."""
+        return f"{len(self.scores)} new seed" + "s" * (len(self.scores) > 1)
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..search_space.errors import InputError
-from ..search_space.files import atomic_write
 
 if TYPE_CHECKING:
     from ..evaluators.latency_table import LatencyTable, Progress
@@ -95,11 +94,3 @@ def _read(path: Any) -> Any:
     except (OSError, ValueError, TypeError) as e:
         allowed = f"the path of a file that convnas latency wrote ({e})"
         raise InputError("latency.table", path, allowed) from e
-
-
-def write_table(table: LatencyTable, path: Path) -> None:
-    """As `latency: {table: PATH}` reads it. Raises InputError."""
-    try:
-        atomic_write(path, json.dumps(table.to_dict(), indent=1) + "\n")
-    except OSError as e:
-        raise InputError("out", str(path), f"it cannot be written: {e.strerror}") from e

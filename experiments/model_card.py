@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,15 +14,15 @@ from ..search_space import cost as cost_of
 from .results import Found
 
 LOADING = {
-    "yaml": "network = convnas.build_network(convnas.Architecture.load({file!r}))",
-    "json": "network = convnas.build_network(convnas.Architecture.load({file!r}))",
-    "pt": "network = convnas.load_network({file!r})",
-    "pt2": "network = torch.export.load({file!r}).module()",
-    "onnx": "session = onnxruntime.InferenceSession({file!r})",
-    "py": "import {stem}; network = {stem}.load()",
-    "timm": "import {stem}; network = timm.create_model({name!r}, pretrained=True)",
+    "yaml": ("convnas", "network = convnas.build_network(convnas.Architecture.load({file!r}))"),
+    "json": ("convnas", "network = convnas.build_network(convnas.Architecture.load({file!r}))"),
+    "pt": ("convnas", "network = convnas.load_network({file!r})"),
+    "pt2": ("torch", "network = torch.export.load({file!r}).module()"),
+    "onnx": ("onnxruntime", "session = onnxruntime.InferenceSession({file!r})"),
+    "py": ("{stem}", "network = {stem}.load()"),
+    "timm": ("timm, {stem}", "network = timm.create_model({name!r}, pretrained=True)"),
 }
-"""A format -> the line of Python that loads it."""
+"""A format -> what Python imports, and the line that loads it."""
 
 
 def model_name(found: Found) -> str:
@@ -51,11 +51,14 @@ def card_text(
     data: Mapping[str, Any],
     seed: int,
     folded: bool,
+    plugins: Sequence[str] = (),
 ) -> str:
     """Markdown. `info`: what was kept with the weights; empty for a format without weights."""
     cost = cost_of(found.architecture)
     stem = file.partition(".")[0]
-    loading = LOADING[form].format(file=file, stem=stem, name=model_name(found))
+    loading = [line.format(file=file, stem=stem, name=model_name(found)) for line in LOADING[form]]
+    # Operators of one's own are known once their modules are imported.
+    own = ", ".join(["", *plugins]) if loading[0] == "convnas" else ""
     used = info.get("data", data)
     norms = ", batch norms folded (for inference only)" if folded else ""
     lines = [
@@ -68,7 +71,8 @@ def card_text(
         f"- **Versions**: {', '.join(f'{k} {v}' for k, v in _versions().items())}",
         "",
         "```python",
-        loading,
+        f"import {loading[0]}{own}",
+        loading[1],
         "```",
         "",
         *_normalisation(info),
@@ -86,9 +90,8 @@ def _cost(cost: Cost) -> str:
 def _accuracy(found: Found, info: Mapping[str, Any]) -> list[str]:
     said = [f"search score {found.score:.4f} (validation, one seed, trial {found.trial})"]
     if found.final is not None:
-        seeds = len(found.final.scores)
-        spread = f" +- {found.final.spread:.4f} (standard deviation)" if seeds > 1 else ""
-        said.append(f"with {seeds} new seeds {found.final.mean:.4f}{spread}")
+        what = "" if found.final.spread is None else " (standard deviation)"
+        said.append(f"with {found.final.seeds} {found.final.shown}{what}")
     tested = info.get("metrics", {}).get("test_accuracy")
     if tested is not None:
         said.append(f"these weights on the test split {tested:.4f} (one training)")

@@ -154,8 +154,9 @@ def verdict(found: list[Found]) -> str | None:
     if not found or found[0].final is None:
         return None
     best = found[0].final
-    seeds = f"{len(best.scores)} new seeds" if len(best.scores) > 1 else "1 new seed"
-    said = f"winner: trial {found[0].trial}, {best.mean:.4f} +- {best.spread:.4f} over {seeds}"
+    said = f"winner: trial {found[0].trial}, {best.shown} over {best.seeds}"
+    if best.spread is None:
+        return f"{said}; one seed cannot say how certain that is (final: {{seeds: 3}})"
     ties = [str(one.trial) for one in found[1:] if one.final and one.final.tied]
     if ties:
         said += f"; a tie: trial{'s' * (len(ties) > 1)} {', '.join(ties)} cannot be told from it"

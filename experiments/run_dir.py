@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -21,6 +22,10 @@ from .plugins import load_plugins
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+KEPT = ("config.yaml", "study.db", "study.db-wal", "study.db-shm", "log.txt", ".lock")
+"""The files a run lives on; everything else in its directory can be made again."""
 
 
 class RunDirectory:
@@ -75,6 +80,13 @@ class RunDirectory:
             allowed = f"it must be a new or empty folder, or a run; it holds {min(foreign)!r}"
             raise InputError("RUN_DIR", str(self.path), allowed)
 
+    def discard(self) -> None:
+        """Take away the files of a run that has come to nothing, and the directory if it is empty."""
+        for name in KEPT:
+            (self.path / name).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.path.rmdir()
+
     def read_config(self) -> ExperimentConfig:
         return read_config(self.config_path)
 
@@ -116,6 +128,8 @@ class Lock:
         try:
             self._fd = os.open(self._run.lock_path, os.O_RDWR | os.O_CREAT, 0o644)
             self._take()
+            if not self._is_there():
+                raise BlockingIOError(errno.EAGAIN, "the file was taken away meanwhile")
         except OSError as e:
             path = str(self._run.path)
             if self._fd >= 0:
@@ -144,6 +158,12 @@ class Lock:
                     raise
                 time.sleep(0.05)
 
+    def _is_there(self) -> bool:
+        """Whether what was locked is still the directory's: see `RunDirectory.discard`."""
+        with suppress(FileNotFoundError):
+            return os.path.samestat(os.fstat(self._fd), os.stat(self._run.lock_path))
+        return False
+
     def note(self, workers: Sequence[int]) -> None:
         """Say who holds the lock, for `status`."""
         text = json.dumps({"pid": os.getpid(), "workers": list(workers)}).encode()
@@ -156,6 +176,5 @@ class Lock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # The file stays: removing it would let two launches lock two different files.
         os.ftruncate(self._fd, 0)
         os.close(self._fd)

@@ -18,6 +18,7 @@ from .config import ExperimentConfig
 from .errors import RunError
 from .jobs import Job, Outcome, run_jobs, setup_of, slots_of
 from .machine import conditions
+from .out import check_target
 from .signals import StopRequest
 from .workers import Pool
 
@@ -77,6 +78,7 @@ def tabulate(
     if total > _MOST:
         allowed = f"at most {_MOST:,} evaluations go into a table, this space asks for {total:,}"
         raise InputError("space", "this space", allowed)
+    check_target(out)
     if out.exists():
         raise InputError("OUT", str(out), "it is there already: choose another with -o")
     slots = slots_of(config, feasible.dearest(), trials=total)

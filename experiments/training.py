@@ -12,6 +12,7 @@ from ..search_space import Architecture, load_network, save_network
 from ..search_space.errors import InputError
 from .config import ExperimentConfig
 from .errors import RunError
+from .out import check_target
 from .run_dir import RunDirectory
 from .training_log import TrainingLog
 
@@ -59,6 +60,16 @@ class Job:
         return cls.of_config(run.read_config(), architecture, path, logs)
 
     @property
+    def in_run(self) -> bool:
+        """Whether the weights are kept in a run directory, as the architecture's own."""
+        return self.path.parent.name == "weights" and RunDirectory(self.path.parent.parent).exists
+
+    @property
+    def card(self) -> Path:
+        """Where an export would have put the card of these weights."""
+        return self.path.with_name(f"{self.path.name}.md")
+
+    @property
     def checkpoint(self) -> Path:
         return self.path.with_name(f"{self.path.name}.checkpoint")
 
@@ -84,6 +95,10 @@ def train_to_file(
         if log is not None:
             log.resume(epoch)
 
+    check_target(job.path)
+    if job.path.exists() and not (restart or job.in_run or job.checkpoint.exists()):
+        allowed = "a network lies there already: --restart trains over it, -o names another file"
+        raise InputError("out", str(job.path), allowed)
     try:
         job.path.parent.mkdir(parents=True, exist_ok=True)
         if restart:
@@ -109,6 +124,9 @@ def train_to_file(
             training=trained.training,
         )
         job.checkpoint.unlink(missing_ok=True)
+        if job.card.is_file():
+            job.card.unlink()
+            tell(f"{job.card} is taken away: it told of the network that was here before")
         if log is not None:
             log.close(trained.metrics, trained.training)
     except evaluators.EvaluationError as e:

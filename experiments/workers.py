@@ -259,9 +259,10 @@ class Pool:
         """End it and all its workers; its exit code."""
         for worker in list(self._workers.values()):
             self._forget(worker)
-        if self._nursery not in self._selector.get_map():
+        try:
+            self._selector.unregister(self._nursery)
+        except (KeyError, ValueError):
             return 0  # it was closed, and its successor could not be started
-        self._selector.unregister(self._nursery)
         return self._nursery.close()
 
     def _replace_nursery(self) -> list[Event]:

@@ -269,15 +269,19 @@ def _stage(value: Any, key: str) -> StageChoice:
 
 
 def check_input(value: Any, key: str = "input") -> tuple[int, int, int]:
-    """(channels, height, width) as a tuple of whole numbers of at least 1, or InputError."""
+    """(channels, height, width) as a tuple of whole numbers from 1 to 65,536, or InputError."""
     whole = isinstance(value, list | tuple) and all(type(number) is int for number in value)
     if not whole or len(value) != 3 or min(value) < 1 or max(value) > 65536:
-        raise InputError(key, value, "it must be [channels, height, width], like [3, 224, 224]")
+        raise InputError(
+            key,
+            value,
+            "it must be [channels, height, width], like [3, 224, 224], each from 1 to 65536",
+        )
     return (value[0], value[1], value[2])
 
 
 def check_classes(value: Any, key: str = "classes") -> int:
-    """The number of classes, a whole number of at least 1, or InputError."""
+    """The number of classes, a whole number from 1 to 10,000,000, or InputError."""
     if type(value) is not int or not 1 <= value <= 10_000_000:
-        raise InputError(key, value, "it must be a whole number of at least 1")
+        raise InputError(key, value, "it must be a whole number from 1 to 10000000")
     return value

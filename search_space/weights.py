@@ -17,6 +17,7 @@ from .fold import fold_batch_norm
 from .network import Network, build_network
 
 FORMAT = 1
+_MISMATCH = "its weights are not those of its architecture"
 
 
 def save_network(
@@ -74,13 +75,19 @@ def load_network(path: str | Path) -> Network:
     """
     content = read_network_file(path)
     try:
-        network = build_network(Architecture.from_dict(content["architecture"]))
+        network = build_network(_architecture(content["architecture"]))
         if content.get("folded"):
             network = fold_batch_norm(network)
         network.load_state_dict(content["state_dict"])
     except (InputError, KeyError, RuntimeError, TypeError, AttributeError) as e:
-        reason = "its weights are not those of its architecture"
-        if isinstance(e, InputError):
-            reason += f" ({e})"
+        reason = str(e) if isinstance(e, InputError) else _MISMATCH
         raise InputError(str(path), "this file", reason) from e
     return network.eval()
+
+
+def _architecture(content: dict[str, Any]) -> Architecture:
+    try:
+        return Architecture.from_dict(content)
+    except InputError as e:
+        own = "an operator of your own must be registered before: import its module"
+        raise InputError(e.key, e.value, f"{e.allowed} ({own})") from e

@@ -89,7 +89,10 @@ def tune(architecture: str | None, out: str | None, batch: int, device: str | No
     from ...evaluators.device import resolve_device
     from ...search_space import Architecture, default_shapes, shapes_of
     from ...search_space import tune as measure
-    from ...search_space.files import atomic_write
+    from ..out import check_target, write_out
+
+    if out is not None:
+        check_target(Path(out))
 
     torch.set_num_threads(1)
     where = resolve_device(device or "auto")
@@ -102,12 +105,7 @@ def tune(architecture: str | None, out: str | None, batch: int, device: str | No
     if out is None:
         click.echo(text, nl=False)
         return
-    try:
-        atomic_write(Path(out), text)
-    except OSError as e:
-        from ...search_space.errors import InputError
-
-        raise InputError("out", out, f"it cannot be written: {e.strerror}") from e
+    write_out(Path(out), text)
     click.echo(f"{len(table['execution']['hetconv'])} shapes measured: {out}", err=True)
 
 

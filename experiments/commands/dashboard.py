@@ -8,7 +8,13 @@ import click
 @click.command()
 @click.argument("run_dir")
 @click.option("--nni", is_flag=True, help="In NNI's web UI instead of Optuna's.")
-@click.option("--port", type=int, default=8080, metavar="P", help="Its port [default: 8080].")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=8080,
+    metavar="P",
+    help="Its port [default: 8080].",
+)
 @click.option("--host", default="127.0.0.1", metavar="HOST", help="This machine only.")
 def dashboard(run_dir: str, nni: bool, port: int, host: str) -> None:
     """Show a run in a web page until Ctrl-C: in Optuna's dashboard, live, or in NNI's.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -157,8 +158,11 @@ def latency(config: str, out: Path | None, again: bool, device: str | None, as_j
     with `latency:`, a latency in its budget or among its objectives uses it.
     """
     from ..config import read_mapping, unmeasured
-    from ..latency import table_of, write_table
+    from ..latency import table_of
+    from ..out import check_target, write_out
 
+    if out is not None:
+        check_target(out)
     settings = unmeasured(read_mapping(config), device=device)
     space = settings.search_space()
 
@@ -168,7 +172,7 @@ def latency(config: str, out: Path | None, again: bool, device: str | None, as_j
 
     table = table_of(settings, space, again=again, progress=progress)
     if out is not None:
-        write_table(table, out)
+        write_out(out, json.dumps(table.to_dict(), indent=1) + "\n")
     if as_json:
         emit(table.to_dict())
         return

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .runs import said_of_rungs, show_found
-from .shared import BUDGET, DEVICE, JSON, SEED, WORKERS, emit, number, quiet_optuna, say
+from .shared import BUDGET, DEVICE, JSON, SEED, WORKERS, emit, listed, number, quiet_optuna, say
 
 
 @click.command()
@@ -115,8 +115,13 @@ def compare(
 
     settings = read_config(config, workers=number(workers), **changes)
     folder = out or Path("compare") / settings.name
-    listed = [name.strip() for name in names.split(",") if name.strip()]
-    result = run(settings, listed, repeats, folder, lambda line: click.echo(line, err=True))
+    result = run(
+        settings,
+        listed("strategies", names),
+        repeats,
+        folder,
+        lambda line: click.echo(line, err=True),
+    )
     if result is None:
         return say(f"stopped; run it again to go on in {folder}", 1)
     if as_json:

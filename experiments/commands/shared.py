@@ -28,6 +28,16 @@ def number(text: str | None) -> int | str | None:
         return text
 
 
+def listed(key: str, text: str) -> list[str]:
+    """The names in "a,b,c". InputError where there is none."""
+    from ...search_space.errors import InputError
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise InputError(key, text, "give one name, or several with commas between them")
+    return names
+
+
 def emit(thing: Any) -> None:
     """As JSON, on standard output."""
     click.echo(json.dumps(thing, indent=2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .shared import JSON, emit, quiet_optuna
+from .shared import JSON, emit, listed, quiet_optuna
 
 
 @click.command()
@@ -22,7 +22,7 @@ def track(run_dir: str, names: str, as_json: bool) -> None:
     from ..run_dir import RunDirectory
     from ..tracking import track_run
 
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    wanted = listed("to", names)
     done = track_run(RunDirectory.existing(run_dir), wanted)
     if as_json:
         told = {name: {"place": place, "added": added} for name, (place, added) in done.items()}

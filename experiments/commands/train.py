@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,8 @@ def train(
     from ..training_log import open_log
 
     job = planned(target, **how)
-    job = job if out is None else replace(job, path=Path(out))
+    if out is not None:
+        job = replace(job, path=Path(out), logs=Path(out).with_suffix(".tensorboard"))
 
     def tell(line: str) -> None:
         click.echo(line, err=True)
@@ -103,16 +105,16 @@ def _base(target: str, run_dir: str | None, config: str | None, seed: int) -> Jo
     from ...search_space import Architecture
     from ...search_space.errors import InputError
     from ..config import read_config
+    from ..results import need_best
     from ..run_dir import RunDirectory
     from ..training import Job
 
     if Path(target).is_dir():
         run = RunDirectory.existing(target)
-        if not run.best_path.is_file():
-            raise InputError("RUN_DIR", target, "it must hold at least one complete trial")
+        architecture, beside = need_best(run, 1)[0].architecture, run
         target = str(run.best_path)
-    architecture = Architecture.load(target)
-    beside = RunDirectory(Path(target).parent)
+    else:
+        architecture, beside = Architecture.load(target), RunDirectory(Path(target).parent)
     if run_dir and config:
         raise InputError("config", config, "it is the run's where there is --run: give one of them")
     if run_dir or (beside.exists and not config):
@@ -139,4 +141,7 @@ def _settings(changes: tuple[str, ...]) -> dict[str, Any]:
             read[name.strip()] = yaml.safe_load(value)
         except yaml.YAMLError as e:
             raise InputError(f"training.{name}", value, "it is not a value") from e
+        with suppress(ValueError, TypeError):  # what YAML reads as text, like 1e-3
+            if isinstance(read[name.strip()], str):
+                read[name.strip()] = float(value)
     return read

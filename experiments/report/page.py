@@ -49,9 +49,7 @@ def drawing(found: Found) -> str:
     final = found.final
     score = f"score {found.score:.4f}"
     if final is not None:
-        score += (
-            f", {final.mean:.4f} &plusmn; {final.spread:.4f} over {len(final.scores)} new seeds"
-        )
+        score += f", {final.shown.replace('+-', '&plusmn;')} over {final.seeds}"
     boxes = [_box("stem", "", counted.stem.flops, counted.flops)]
     for i in range(len(found.architecture.stages)):
         conv, words = _stage_words(found.architecture, i)

@@ -9,10 +9,10 @@ from optuna.trial import FrozenTrial
 
 from ...search_space import Budget
 from ...search_space.errors import InputError
-from ...search_space.files import atomic_write
 from .. import records
 from ..config import ExperimentConfig, as_yaml
 from ..final import finalists
+from ..out import refusals, write_out
 from ..results import best_among, rungs_of, verdict
 from ..run_dir import RunDirectory
 from . import facts, page
@@ -32,18 +32,16 @@ def write_report(
         raise InputError("RUN_DIR", str(run.path), "it must hold at least one complete trial")
     text, charts = rendered(run.read_config(), trials, final)
     target = out or run.path / "report.html"
-    try:
-        atomic_write(target, text)
-        if png is None:
-            return target, []
+    write_out(target, text)
+    if png is None:
+        return target, []
+    figures = [png / f"{chart.key}.png" for chart in charts]
+    with refusals(png):
         png.mkdir(parents=True, exist_ok=True)
         from .png import write_png
 
-        figures = [png / f"{chart.key}.png" for chart in charts]
         for chart, path in zip(charts, figures, strict=True):
             write_png(chart, path)
-    except OSError as e:
-        raise InputError("out", str(target), f"it cannot be written: {e.strerror}") from e
     return target, figures
 
 

@@ -63,6 +63,9 @@ class MLflow:
             if not token:
                 return found
 
+    def pass_over(self, record: Record) -> None:
+        """It is there, whole."""
+
     def add(self, record: Record) -> None:
         from mlflow.entities import Metric, Param
 

@@ -22,6 +22,10 @@ class Tracker(Protocol):
 
     def add(self, record: Record) -> None: ...
 
+    def pass_over(self, record: Record) -> None:
+        """In place of `add`, for a trial that is known."""
+        ...
+
     def close(self) -> None: ...
 
 

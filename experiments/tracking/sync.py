@@ -115,7 +115,9 @@ def copy_to(tracker: Tracker, found: Iterable[Record]) -> int:
     """Add what the tracker does not know; returns how many that were."""
     known, added = tracker.known(), 0
     for record in found:
-        if record.number not in known:
+        if record.number in known:
+            tracker.pass_over(record)
+        else:
             tracker.add(record)
             added += 1
     tracker.close()

@@ -30,15 +30,17 @@ class TensorBoard:
         self._best: float | None = None
 
     def known(self) -> set[int]:
-        """None are: `search/` is written anew each time, and a trial that is there is passed over."""
+        """`search/` is written anew each time, of all trials."""
         shutil.rmtree(self._folder / "search", ignore_errors=True)
-        return set()
+        there = (path.name.partition("-")[2] for path in self._folder.glob("trial-*"))
+        return {int(number) for number in there if number.isdigit()}
+
+    def pass_over(self, record: Record) -> None:
+        self._add_to_search(record)
 
     def add(self, record: Record) -> None:
         self._add_to_search(record)
         target = self._folder / f"trial-{record.number:04d}"
-        if target.exists():
-            return
         unfinished = self._folder / f".{target.name}.tmp"
         shutil.rmtree(unfinished, ignore_errors=True)
         out = writer(unfinished)

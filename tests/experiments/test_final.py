@@ -42,7 +42,12 @@ def test_a_tie_is_what_student_s_t_cannot_tell_apart() -> None:
 
 def test_one_seed_has_no_spread_and_no_ties() -> None:
     ranked = judged([finalist(0, 0.5), finalist(1, 0.6)])
-    assert [(one.trial, one.spread, one.tied) for one in ranked] == [(1, 0, False), (0, 0, False)]
+    told = [(one.trial, one.spread, one.tied) for one in ranked]
+    assert told == [(1, None, False), (0, None, False)]
+    assert ranked[0].shown == "0.6000"
+    assert ranked[0].seeds == "1 new seed"
+    two = finalist(0, 0.5, 0.7)
+    assert (two.shown, two.seeds) == ("0.6000 +- 0.1414", "2 new seeds")
     assert judged([]) == []
 
 

@@ -37,6 +37,10 @@ def convnas_in(folder: Path, *argv: str, plugins: str = "") -> subprocess.Comple
     )
 
 
+def with_ghost(folder: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+
+
 def test_a_run_with_an_operator_of_ones_own_is_whole_in_every_command(
     config: dict[str, Any], write: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -50,6 +54,14 @@ def test_a_run_with_an_operator_of_ones_own_is_whole_in_every_command(
         ["launch", "config.yaml", "-o", "run"],
         ["status", "run"],
         ["report", "run"],
+    ):
+        done = convnas_in(tmp_path, *argv)
+        assert done.returncode == 0, (argv, done.stderr)
+    refused = convnas_in(tmp_path, "export", "run", "--format", "py")
+    assert refused.returncode == 2
+    assert "no standalone form of GhostConv2d is known" in refused.stderr
+    assert "epoch" not in refused.stderr, "it was trained before it was refused"
+    for argv in (
         ["export", "run", "--format", "pt"],
         ["export", "run", "--format", "pt2"],
         ["launch", "-o", "run", "--trials", "3"],
@@ -59,6 +71,16 @@ def test_a_run_with_an_operator_of_ones_own_is_whole_in_every_command(
     state = json.loads(convnas_in(tmp_path, "status", "run", "--json").stdout)
     assert state["trials"]["complete"] == 3
     assert state["best"]["architecture"]["stages"][0]["conv"] == "ghost"
+    card = (tmp_path / "run" / "best.pt.md").read_text()
+    lines = card.partition("```python\n")[2].partition("```")[0]
+    assert lines.startswith("import convnas, ghost\n")
+    for text, good in ((lines, True), (lines.replace(", ghost", ""), False)):
+        done = subprocess.run(
+            [sys.executable, "-c", text], cwd=tmp_path / "run", env=with_ghost(tmp_path),
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert (done.returncode == 0) == good, done.stderr
+    assert "import its module" in done.stderr
     # An architecture file alone does not say where its operators come from.
     alone = ["cost", "run/best.yaml", "--json"]
     refused = convnas_in(tmp_path, *alone)

@@ -188,7 +188,8 @@ def test_the_command_writes_page_and_figures(run, tmp_path, capsys) -> None:
         assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     names = sorted(path.name for path in (tmp_path / "figures").iterdir())
     assert {"importance.png", "parallel.png", "progress.png", "tradeoff.png"} <= set(names)
-    assert main(["report", str(run), "-o", str(tmp_path / "none" / "page.html")]) == 2
+    below_a_file = run / "config.yaml" / "page.html"
+    assert main(["report", str(run), "-o", str(below_a_file)]) == 2
     assert "cannot be written" in capsys.readouterr().err
 
 

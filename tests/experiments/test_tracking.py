@@ -87,6 +87,8 @@ def test_tensorboard_shows_every_trial_with_its_choices_score_and_cost(
             *range(1, len(curve) + 1)
         ]
         assert hyperparameters(read)["stage1.conv"] == architecture.stages[0].conv
+    assert main(["track", str(run), "--to", "tensorboard", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tensorboard"]["added"] == 0
     search = events(folder / "search")
     best = [event.value for event in search.Scalars("search/best score")]
     assert best == pytest.approx(list(accumulate((t.values[0] for t in trials), max)))

@@ -90,11 +90,13 @@ def test_a_config_gives_data_and_recipe_to_an_architecture_of_its_own(
     config["training"] = {"epochs": 1, "label_smoothing": 0.2}
     config["data"] = {"name": "digits", "validation": 0.3}
     how = ["--config", write(config), "--no-tensorboard", "-t", "optimizer=adamw"]
+    how += ["-t", "learning_rate=2e-3"]  # which YAML reads as text
     assert main(["train", write(ARCH, "arch.yaml"), *how]) == 0
     info = torch.load(tmp_path / "arch.pt", weights_only=True)["info"]
     assert info["training"]["epochs"] == 1
     assert info["training"]["label_smoothing"] == 0.2
     assert info["training"]["optimizer"] == "adamw"
+    assert info["training"]["learning_rate"] == 0.002
     # 1,797 digits, in every class rounded by itself.
     assert info["data"]["sizes"]["validation"] == pytest.approx(0.3 * 1797, abs=10)
 

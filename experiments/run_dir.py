@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 KEPT = ("config.yaml", "study.db", "study.db-wal", "study.db-shm", "log.txt", ".lock")
 """The files a run lives on; everything else in its directory can be made again."""
+
+_BY_TOOLS = ("nni", "tensorboard")
+"""The folders that a launch's tools make there."""
 
 
 class RunDirectory:
@@ -81,10 +85,13 @@ class RunDirectory:
             raise InputError("RUN_DIR", str(self.path), allowed)
 
     def discard(self) -> None:
-        """Take away the files of a run that has come to nothing, and the directory if it is empty."""
-        for name in KEPT:
-            (self.path / name).unlink(missing_ok=True)
-        with suppress(OSError):
+        """Take away a run that has come to nothing, its directory too; with anything else in it,
+        it stays as it is."""
+        if {path.name for path in self.path.iterdir()} <= {*KEPT, *_BY_TOOLS}:
+            for name in _BY_TOOLS:
+                shutil.rmtree(self.path / name, ignore_errors=True)
+            for name in KEPT:
+                (self.path / name).unlink(missing_ok=True)
             self.path.rmdir()
 
     def read_config(self) -> ExperimentConfig:

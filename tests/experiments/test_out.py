@@ -13,9 +13,9 @@ import pytest
 
 from convnas.experiments.cli import main
 from convnas.experiments.errors import RunError
-from convnas.experiments.run_dir import KEPT
+from convnas.experiments.run_dir import KEPT, Lock, RunDirectory
 from convnas.experiments.workers import Pool
-from convnas.search_space import Architecture
+from convnas.search_space import Architecture, InputError
 
 Config = dict[str, Any]
 Write = Callable[..., str]
@@ -142,3 +142,26 @@ def test_a_batch_that_no_memory_holds_is_wrong_input(tmp_path: Path, capsys: Cap
     argv = ["cost", str(tmp_path / "arch.yaml"), "--latency", "--batch", str(10**12)]
     assert main(argv) == 2
     assert "batch: 1000000000000 is not allowed; it must fit the memory" in capsys.readouterr().err
+
+
+def test_what_is_discarded_is_a_run_s_own_and_nothing_else(run: Path) -> None:
+    (run / "nni" / "log").mkdir(parents=True)
+    (run / "notes.txt").write_text("mine")
+    before = sorted(run.rglob("*"))
+    RunDirectory(run).discard()
+    assert sorted(run.rglob("*")) == before
+    for name in ("notes.txt", "best.yaml"):
+        (run / name).unlink(missing_ok=True)
+    RunDirectory(run).discard()
+    assert not run.exists()
+
+
+def test_a_lock_on_a_run_that_was_discarded_meanwhile_is_no_lock(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken_away(lock: Lock) -> None:
+        (run / ".lock").unlink()
+
+    monkeypatch.setattr(Lock, "_take", taken_away)
+    with pytest.raises(InputError, match="another launch is using it"), Lock(RunDirectory(run)):
+        pytest.fail("it was locked")

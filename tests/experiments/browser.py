@@ -88,7 +88,7 @@ class Page:
     def _page_address(self) -> str:
         deadline = time.monotonic() + LIMIT
         while time.monotonic() < deadline:
-            with suppress(OSError, ValueError, StopIteration):
+            with suppress(OSError, ValueError, IndexError, StopIteration):
                 port = (self._folder / "DevToolsActivePort").read_text().split()[0]
                 with urlopen(f"http://127.0.0.1:{port}/json", timeout=10) as answer:
                     targets = json.loads(answer.read())

@@ -8,18 +8,12 @@ from typing import Any
 
 import click
 
-from .shared import DEVICE, JSON, WORKERS, emit, number
+from .shared import DEVICE, JSON, WORKERS, emit, number, out_option
 
 
 @click.command()
 @click.argument("config")
-@click.option(
-    "-o",
-    "--out",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="The table [default: NAME.table.gz].",
-)
+@out_option("FILE", "The table [default: NAME.table.gz].")
 @click.option(
     "--seeds",
     type=click.IntRange(min=1),
@@ -68,13 +62,7 @@ def tabulate(
 
 @click.command()
 @click.argument("config")
-@click.option(
-    "-o",
-    "--out",
-    metavar="FOLDER",
-    type=click.Path(path_type=Path),
-    help="Where the report goes [default: NAME.fidelity].",
-)
+@out_option("FOLDER", "Where the report goes [default: NAME.fidelity].")
 @click.option(
     "-n",
     "--architectures",
@@ -141,13 +129,7 @@ def fidelity(
 
 @click.command()
 @click.argument("config")
-@click.option(
-    "-o",
-    "--out",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Write the table too, for `latency: {table: FILE}` on another machine.",
-)
+@out_option("FILE", "Write the table too, for `latency: {table: FILE}` on another machine.")
 @click.option("--again", is_flag=True, help="Measure anew what was measured before.")
 @click.option("--device", metavar="DEVICE", help="In place of the config's latency.device.")
 @JSON

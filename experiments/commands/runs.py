@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .shared import JSON, emit, quiet_optuna
+from .shared import JSON, emit, out_option, quiet_optuna
 
 
 @click.command()
@@ -59,13 +59,7 @@ def status(run_dir: str, as_json: bool) -> None:
 @click.option(
     "--fold", is_flag=True, help="For inference: batch norms folded into the convolutions."
 )
-@click.option(
-    "-o",
-    "--out",
-    metavar="OUT",
-    type=click.Path(path_type=Path),
-    help="File, or folder for several [default: in the run directory].",
-)
+@out_option("OUT", "File, or folder for several [default: in the run directory].")
 @JSON
 def export(
     run_dir: str,
@@ -97,13 +91,7 @@ def export(
 
 @click.command()
 @click.argument("run_dir")
-@click.option(
-    "-o",
-    "--out",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Where the page goes [default: report.html in the run directory].",
-)
+@out_option("FILE", "Where the page goes [default: report.html in the run directory].")
 @click.option(
     "--png",
     metavar="FOLDER",

@@ -8,7 +8,19 @@ from typing import Any
 import click
 
 from .runs import said_of_rungs, show_found
-from .shared import BUDGET, DEVICE, JSON, SEED, WORKERS, emit, listed, number, quiet_optuna, say
+from .shared import (
+    BUDGET,
+    DEVICE,
+    JSON,
+    SEED,
+    WORKERS,
+    emit,
+    listed,
+    number,
+    out_option,
+    quiet_optuna,
+    say,
+)
 
 
 @click.command()
@@ -87,9 +99,7 @@ def _close(launched: Any, as_json: bool) -> int:
 @click.option("--trials", type=int, metavar="N", help="Trainings of a search.")
 @BUDGET
 @WORKERS
-@click.option(
-    "-o", "--out", metavar="DIR", type=click.Path(path_type=Path), help="[default: compare/NAME]"
-)
+@out_option("DIR", "[default: compare/NAME]")
 @DEVICE
 @SEED
 @JSON

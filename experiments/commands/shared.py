@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any, overload
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, overload
 
 import click
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 DEVICE = click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")
@@ -14,6 +18,11 @@ WORKERS = click.option("--workers", metavar="N", help="Processes that train, or 
 BUDGET = click.option(
     "--budget", metavar="FLOPS", help="Most multiply-adds allowed, like 400K or 1.5M."
 )
+
+
+def out_option(metavar: str, help: str) -> Callable[[_Command], _Command]:
+    """The option `-o`: what it names, and where a result goes without it."""
+    return click.option("-o", "--out", metavar=metavar, type=click.Path(path_type=Path), help=help)
 
 
 @overload

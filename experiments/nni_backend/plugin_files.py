@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from ...search_space.errors import InputError
-from ...search_space.files import atomic_write
 from ..config import ExperimentConfig, read_config
+from ..out import write_out
 from .parameters import nni_space
 from .profile import TUNER
 
@@ -70,12 +70,8 @@ def write_plugin_files(source: Path, folder: Path) -> list[Path]:
     for path in paths:
         if path.exists():
             raise InputError("out", str(path), "it is there already; choose another folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for path in paths:
-            atomic_write(path, texts[path.name])
-    except OSError as e:
-        raise InputError("out", str(folder), f"it cannot be written: {e.strerror}") from e
+    for path in paths:
+        write_out(path, texts[path.name])
     return paths
 
 

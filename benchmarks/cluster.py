@@ -33,9 +33,9 @@ import optuna
 from optuna.trial import Trial
 
 from convnas import Architecture, Budget, FeasibleSet, SearchSpace, strategies
-from convnas.experiments.cluster.database import Database
 from convnas.experiments.cluster.ledger import PostgresLedger
 from convnas.experiments.machine import conditions
+from convnas.experiments.run.postgres import Database
 from convnas.tests.experiments.cluster.postgres import Server
 
 RESULTS = Path(__file__).parent / "results" / "cluster.json"

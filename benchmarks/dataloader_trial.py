@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from convnas import Architecture, build_network
 from convnas.evaluators import load_data
-from convnas.evaluators.training import PEAK_RATE, one_cycle
+from convnas.evaluators.training.loop import PEAK_RATE, one_cycle
 
 BATCH = 64
 DIGITS = {"name": "digits"}

@@ -25,7 +25,7 @@ from scipy.stats import t as student
 import convnas
 from convnas.evaluators.retrain import RetrainSettings, retrain
 from convnas.experiments import best_of, launch, plan
-from convnas.experiments.config import demo_config
+from convnas.experiments.config.schema import demo_config
 
 KEPT = Path(__file__).parent / "results" / "demo_winner.json"
 VANILLA = {"conv": ["vanilla"], "width": [0.5, 0.625, 0.75, 0.875, 1], "depth": [1, 2]}

@@ -29,9 +29,9 @@ from convnas import Architecture, build_network
 from convnas.benchmarks import dataloader_trial
 from convnas.benchmarks.timing import conditions
 from convnas.evaluators import create, load_data
-from convnas.experiments.config import demo_config, read_config
-from convnas.experiments.jobs import Job, Outcome, run_jobs, setup_of
-from convnas.experiments.workers import Pool
+from convnas.experiments.config.schema import demo_config, read_config
+from convnas.experiments.search.jobs import Job, Outcome, run_jobs, setup_of
+from convnas.experiments.workers.pool import WorkerPool
 
 RESULTS = Path(__file__).parent / "results"
 WAYS = ("convnas", "DataLoader in process", "process a trial")
@@ -53,7 +53,7 @@ def main() -> None:
     setup = setup_of(config, archs[0])
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        with Pool(1, setup, log=Path(folder) / "log.txt") as pool:
+        with WorkerPool(1, setup, log=Path(folder) / "log.txt") as pool:
             _in_worker(pool, archs[0], 0)
             first = time.perf_counter() - start
             dataloader_trial.train(archs[0], epochs=1, seed=0)
@@ -93,7 +93,7 @@ def _timed(run: Callable[[], float], clock: Callable[[], float]) -> dict[str, fl
     }
 
 
-def _in_worker(pool: Pool, arch: Architecture, seed: int) -> float:
+def _in_worker(pool: WorkerPool, arch: Architecture, seed: int) -> float:
     found: list[Outcome] = []
     run_jobs([Job(arch, seed)], pool, lambda job, outcome: found.append(outcome))
     (outcome,) = found

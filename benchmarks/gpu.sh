@@ -14,7 +14,7 @@ ln -s "$PWD" "$link/convnas"
 export PYTHONPATH=$link${PYTHONPATH:+:$PYTHONPATH} OMP_NUM_THREADS=1
 failed=0
 if "$python" -c 'import pytest, hypothesis' 2>/dev/null; then
-  "$python" -m pytest -q -m gpu tests/search_space/test_gpu.py tests/evaluators/test_gpu.py || failed=1
+  "$python" -m pytest -q -m gpu tests/search_space/layers/test_gpu.py tests/evaluators/test_gpu.py || failed=1
 else
   echo "pytest or hypothesis is not there: the GPU tests are left out"
 fi

@@ -25,11 +25,11 @@ from typing import Any
 import yaml
 
 from convnas.benchmarks.timing import conditions
-from convnas.experiments.config import demo_config, read_config
-from convnas.experiments.nni_backend.manager import Manager, Rest
-from convnas.experiments.nni_backend.profile import profile
+from convnas.experiments.config.schema import demo_config, read_config
+from convnas.experiments.nni_backend.driver.experiment_profile import profile
+from convnas.experiments.nni_backend.driver.manager import Manager, Rest
 from convnas.experiments.ports import free_port
-from convnas.experiments.records import read_trials
+from convnas.experiments.run.study import read_trials
 
 RESULTS = Path(__file__).parent / "results" / "nni.json"
 

@@ -180,7 +180,7 @@ def _folded(module: nn.Module, x: Input) -> timing.Step:
 def _normed(conv: nn.Module) -> nn.Module:
     weight = next(conv.parameters())
     if isinstance(conv, OctConv2d):
-        from convnas.search_space.frequency import FrequencyNorm
+        from convnas.search_space.layers.frequency import FrequencyNorm
 
         norm: nn.Module = FrequencyNorm(conv.out_channels, conv.alpha_out)
     else:

@@ -28,7 +28,7 @@ import convnas
 from convnas import Budget, FeasibleSet, SearchSpace, build_network
 from convnas.search_space import Architecture
 
-costs = importlib.import_module("convnas.search_space.cost")
+costs = importlib.import_module("convnas.search_space.costs.count")
 RESULTS = Path(__file__).parent / "results"
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "feasible.png"
 OPERATORS = {

@@ -23,9 +23,9 @@ import optuna
 
 from convnas import Architecture, Budget, FeasibleSet, SearchSpace, evaluators, strategies
 from convnas.evaluators.rank import agreement
-from convnas.experiments.config import ExperimentConfig, read_config
+from convnas.experiments.config.schema import ExperimentConfig, read_config
 from convnas.experiments.machine import conditions
-from convnas.search_space.additive import SCORE, Additive, fitted
+from convnas.search_space.chain.score import SCORE, Additive, fitted
 
 ROOT = Path(__file__).parents[1]
 LOGARITHM = ("snip", "grad-norm")

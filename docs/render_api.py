@@ -78,7 +78,7 @@ def _entry(name: str, thing: Any, module: Any) -> str:
 
 def _written_below(module: Any, name: str) -> str | None:
     """The text under an assignment, in the file of the room that makes it."""
-    for path in sorted(Path(module.__file__).parent.glob("*.py")):
+    for path in sorted(Path(module.__file__).parent.rglob("*.py")):
         body = ast.parse(path.read_text(encoding="utf-8")).body
         for one, following in itertools.pairwise(body):
             targets = one.targets if isinstance(one, ast.Assign) else []

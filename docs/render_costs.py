@@ -15,8 +15,8 @@ import yaml
 
 from convnas import Architecture, Choice, cost
 from convnas.search_space.backbones import get_backbone
-from convnas.search_space.layers import Signal
-from convnas.search_space.octave import Octave
+from convnas.search_space.layers.base import Signal
+from convnas.search_space.layers.octave import Octave
 
 HERE = Path(__file__).parent
 UNITS = {"M": 10**6, "G": 10**9}

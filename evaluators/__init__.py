@@ -1,16 +1,16 @@
 """How an architecture is scored. Needs torch and numpy; digits also need scikit-learn."""
 
 from .base import Evaluation, EvaluationError, Evaluator, Report, keep_going
-from .data import DataSet, SearchData, load_data
+from .data.dataset import DataSet, SearchData, load_data
+from .data.sources import SOURCES
+from .data.split import Split
 from .device import resolve_device, resolve_devices, seeded
-from .footprint import data_bytes, training_bytes
+from .memory import data_bytes, training_bytes
 from .proxy import ProxySettings, ProxyTraining
 from .registry import EVALUATORS, check_settings, create
 from .retrain import RetrainSettings, Trained, retrain
-from .sources import SOURCES
-from .split import Split
-from .training import History, measure, train_network
-from .training_settings import TrainingSettings
+from .training.loop import History, measure, train_network
+from .training.recipe import TrainingSettings
 
 __all__ = [
     "EVALUATORS",

@@ -11,12 +11,12 @@ import torch
 
 from ..search_space import Architecture, Choice, InputError, build_network
 from .base import Evaluation, EvaluationError, Report, keep_going
-from .data import SearchData
+from .data.dataset import SearchData
 from .device import PeakMemory, out_of_memory, seeded
-from .scores import SCORES
 from .settings import integer, one_of, real
-from .training import History, batch_size, train_network
-from .training_settings import TrainingSettings
+from .training.loop import History, batch_size, train_network
+from .training.recipe import TrainingSettings
+from .training.scores import SCORES
 
 _RETRY = 4
 """After running out of memory the batch is tried in this many pieces."""

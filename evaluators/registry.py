@@ -12,7 +12,7 @@ import torch
 from ..search_space import InputError
 from ..search_space.errors import unknown_name
 from .base import Evaluator
-from .data import SearchData, load_data, read_data_settings
+from .data.dataset import SearchData, load_data, read_data_settings
 from .device import resolve_device
 from .proxy import ProxySettings, ProxyTraining
 from .settings import Settings, read_settings

@@ -12,12 +12,12 @@ from torch import nn
 
 from ..search_space import Architecture, build_network
 from .base import EvaluationError, Report, keep_going
-from .checkpoint import Checkpoint, State
-from .data import load_data
+from .data.dataset import load_data
 from .device import out_of_memory, resolve_device, seeded
 from .settings import flag, integer, read_settings, real
-from .training import measure, train_network
-from .training_settings import TrainingSettings
+from .training.checkpoint import Checkpoint, State
+from .training.loop import measure, train_network
+from .training.recipe import TrainingSettings
 
 
 @dataclass(frozen=True)

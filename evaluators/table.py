@@ -26,7 +26,7 @@ _SUFFIX = ".table.gz"
 
 
 @dataclass(frozen=True)
-class Record:
+class TableRow:
     """One evaluation. `epochs`: metrics after each; `reason`: why it failed, else None."""
 
     epochs: tuple[Mapping[str, float], ...]
@@ -42,7 +42,7 @@ class Record:
         return {"epochs": columns, "metrics": metrics}
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Record:
+    def from_json(cls, content: Mapping[str, Any]) -> TableRow:
         if "reason" in content:
             return cls((), {}, str(content["reason"]))
         columns = content["epochs"]
@@ -56,9 +56,9 @@ class Table:
     """`header`: config and conditions, plain data. `rows`: stages' text -> a record a seed."""
 
     header: Mapping[str, Any]
-    rows: Mapping[str, Sequence[Record]]
+    rows: Mapping[str, Sequence[TableRow]]
 
-    def of(self, arch: Architecture) -> Sequence[Record] | None:
+    def of(self, arch: Architecture) -> Sequence[TableRow] | None:
         """The records of an architecture, None where the table does not hold it."""
         if arch.backbone != self.header["space"]["backbone"]:
             return None
@@ -84,7 +84,8 @@ class Table:
             if header["convnas_table"] != FORMAT:
                 raise ValueError(f"it has format {header['convnas_table']}, not {FORMAT}")
             content = {
-                stages: [Record.from_json(record) for record in records] for stages, records in rows
+                stages: [TableRow.from_json(record) for record in records]
+                for stages, records in rows
             }
             for key in ("space", "data", "evaluator"):
                 header[key].items()

@@ -10,9 +10,9 @@ import numpy as np
 
 from ..search_space import Architecture, InputError
 from .base import Evaluation, EvaluationError, Report, keep_going
-from .scores import SCORES
 from .settings import Settings, flag, one_of, text
-from .table import Record, Table
+from .table import Table, TableRow
+from .training.scores import SCORES
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Tabular:
             allowed = f"the data has {space['classes']} classes"
             raise InputError("classes", arch.classes, allowed)
 
-    def _replay(self, records: list[Record] | Any, report: Report) -> Evaluation:
+    def _replay(self, records: list[TableRow] | Any, report: Report) -> Evaluation:
         score = SCORES[self.settings.score]
         metrics = _mean([record.metrics for record in records])
         epochs = [_mean(each) for each in zip(*(r.epochs for r in records), strict=True)]

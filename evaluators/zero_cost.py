@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..search_space import Architecture, build_network, cost
 from .base import Evaluation, EvaluationError, Report, keep_going
-from .data import SearchData
+from .data.dataset import SearchData
 from .device import out_of_memory, seeded
 from .settings import Settings, integer
 

@@ -9,28 +9,28 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config import ExperimentConfig, read_config
+    from .config.schema import ExperimentConfig, read_config
     from .errors import RunError
     from .experiment import Launched, launch, plan
-    from .nni_backend.trial import NNITrial, nni_trial
-    from .progress import Progress
-    from .results import Found, best_of, status
-    from .run_dir import RunDirectory
+    from .nni_backend.trial.trial import NNITrial, nni_trial
+    from .run.directory import RunDirectory
+    from .run.results import Found, best_of, status
+    from .search.progress import Progress
 
 _FILE_OF = {
-    "ExperimentConfig": "config",
-    "Found": "results",
+    "ExperimentConfig": "config.schema",
+    "Found": "run.results",
     "Launched": "experiment",
-    "NNITrial": "nni_backend.trial",
-    "Progress": "progress",
-    "RunDirectory": "run_dir",
+    "NNITrial": "nni_backend.trial.trial",
+    "Progress": "search.progress",
+    "RunDirectory": "run.directory",
     "RunError": "errors",
-    "best_of": "results",
+    "best_of": "run.results",
     "launch": "experiment",
-    "nni_trial": "nni_backend.trial",
+    "nni_trial": "nni_backend.trial.trial",
     "plan": "experiment",
-    "read_config": "config",
-    "status": "results",
+    "read_config": "config.schema",
+    "status": "run.results",
 }
 
 __all__ = [

@@ -13,8 +13,17 @@ from collections.abc import Sequence
 import click
 
 from .. import __version__
-from .cluster import commands as cluster
-from .commands import architectures, dashboard, evaluating, nni, runs, searching, track, train
+from .commands import (
+    architectures,
+    cluster,
+    dashboard,
+    evaluating,
+    nni,
+    runs,
+    searching,
+    track,
+    train,
+)
 from .commands.shared import say
 from .errors import RunError
 
@@ -63,7 +72,7 @@ def cli(context: click.Context) -> None:
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
     elif os.environ.get("CONVNAS_PLUGINS"):
-        from .plugins import load_from_environment
+        from .config.plugins import load_from_environment
 
         load_from_environment()
 

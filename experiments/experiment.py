@@ -16,9 +16,7 @@ from .. import strategies
 from ..evaluators import resolve_devices
 from ..search_space import Budget
 from ..search_space.errors import InputError
-from . import records, zero_cost_fit
-from .asking import Asking
-from .config import (
+from .config.schema import (
     ExperimentConfig,
     check_continues,
     demo_config,
@@ -27,17 +25,20 @@ from .config import (
     resolved,
 )
 from .errors import RunError
-from .final import architecture_of, run_final
-from .jobs import setup_of, slots_of
-from .latency import with_measured
-from .progress import Progress, Watch, unwatched
-from .run_dir import Lock, RunDirectory
-from .rungs import RungPruner
-from .search import Ending, Search
-from .signals import StopRequest
-from .telling import Telling
+from .run import study as records
+from .run.directory import Lock, RunDirectory
+from .search import zero_cost_fit
+from .search.final_choice import architecture_of, run_final
+from .search.jobs import setup_of, slots_of
+from .search.latency import with_measured
+from .search.loop import Ending, Search
+from .search.progress import Progress, Watch, unwatched
+from .search.propose import Asking
+from .search.pruning import RungPruner
+from .search.signals import StopRequest
+from .search.trial_log import Telling
 from .tracking import Tracking
-from .workers import Pool
+from .workers.pool import WorkerPool
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ def launch(
     space = config.search_space()
     feasible = config.feasible(space)
     if config.backend.name == "nni":
+        from .nni_backend.driver.machines import check_machines
         from .nni_backend.guard import check_place
-        from .nni_backend.machines import check_machines
 
         check_place(config.backend.host, config.backend.port)
         check_machines(machines)
@@ -122,7 +123,7 @@ def launch(
             at_end.callback(storage.engine.dispose)  # also where the run fails
             records.write_quickly(storage)
         else:
-            from .cluster.sharing import share
+            from .cluster.share import share
 
             shared = share(run, config, facts_of(config), settled)
             ledger, storage, config = at_end.enter_context(shared)
@@ -141,10 +142,10 @@ def launch(
         where = ", ".join(dict.fromkeys(slots))
         run.log(f"launch: {config.trials} trials, {len(slots)} workers on {where}")
         with Tracking(config.track, run, study) as tracking, ExitStack() as stack:
-            pool: Pool | None = None
+            pool: WorkerPool | None = None
             if not machines:
                 setup = setup_of(config, feasible.cheapest())
-                pool = Pool(slots, setup, log=run.log_path, timeout=config.trial_timeout)
+                pool = WorkerPool(slots, setup, log=run.log_path, timeout=config.trial_timeout)
                 stack.enter_context(pool)
             stop = stack.enter_context(StopRequest(pool.wake if pool else _nothing))
 
@@ -178,7 +179,7 @@ def launch(
                     follow=True,
                 )
             elif pool is None or config.backend.name == "nni":
-                from .nni_backend.launcher import run_under_nni
+                from .nni_backend.driver.launcher import run_under_nni
 
                 ending = run_under_nni(
                     config,
@@ -234,7 +235,7 @@ def _choose(
     config: ExperimentConfig,
     study: optuna.Study,
     storage: RDBStorage,
-    pool: Pool,
+    pool: WorkerPool,
     stop: StopRequest,
     run: RunDirectory,
 ) -> None:

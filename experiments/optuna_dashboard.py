@@ -18,9 +18,9 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import optuna
 
 from ..search_space.errors import InputError
-from . import records
 from .ports import check_place
-from .run_dir import RunDirectory
+from .run import study as records
+from .run.directory import RunDirectory
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -3,21 +3,21 @@
 from .architecture import Architecture, Choice
 from .backbones import BACKBONES, get_backbone
 from .budget import Budget, format_quantity, parse_quantity
-from .cost import Cost, cost
+from .costs.count import Cost, cost
 from .errors import InputError
-from .execution import ExecutionTable
-from .feasible import FeasibleSet
-from .fold import fold_batch_norm
-from .hetconv import HetConv2d
-from .layers import LayerCost, NotBuildable, Signal
-from .network import build_network
-from .octave import OctConv2d
-from .operators import Site
-from .own_operator import register_operator
-from .res2net import Res2NetBottleneck
+from .feasible.feasible_set import FeasibleSet
+from .layers.base import LayerCost, NotBuildable, Signal
+from .layers.fold import fold_batch_norm
+from .layers.hetconv import HetConv2d
+from .layers.hetconv_execution import ExecutionTable
+from .layers.hetconv_tune import default_shapes, shapes_of, tune
+from .layers.octave import OctConv2d
+from .layers.own_operator import register_operator
+from .layers.registry import Site
+from .layers.res2net import Res2NetBottleneck
+from .network.build import build_network
+from .network.weights import load_network, read_network_file, save_network
 from .space import SearchSpace
-from .tune import default_shapes, shapes_of, tune
-from .weights import load_network, read_network_file, save_network
 
 __all__ = [
     "BACKBONES",

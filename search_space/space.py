@@ -10,24 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from .additive import SCORE, with_score
 from .architecture import Architecture, Choice, check_classes, check_input
 from .backbones import Backbone, get_backbone
 from .budget import Budget
-from .cost import cost, head_cost, stem_cost
+from .chain.build import tabulated
+from .chain.exclusions import exclusions, matches
+from .chain.latency_cost import in_time_units, with_latency
+from .chain.left_out import LeftOut
+from .chain.parts import Part, SpaceParts, slot_parts
+from .chain.score import SCORE, with_score
+from .chain.slots import BlockSlot, Option, Slot, State, assembled, slots_of, taken_apart
+from .chain.stage_options import StageOptions
+from .costs.count import cost, head_cost, stem_cost
 from .errors import InputError, unknown_key, unknown_name
-from .exact.limits import InfeasibleBudget
-from .exclusions import exclusions, matches
-from .feasible import FeasibleSet
+from .feasible.feasible_set import FeasibleSet
+from .feasible.limits import InfeasibleBudget
 from .files import read_yaml
-from .layers import Signal
-from .left_out import LeftOut
-from .parts import Part, SpaceParts, slot_parts
-from .plan import check_stage_count, plan_head, plan_stem
-from .slots import BlockSlot, Option, Slot, State, assembled, slots_of, taken_apart
-from .stage_options import StageOptions
-from .tabulate import tabulated
-from .timing import in_time_units, with_latency
+from .layers.base import Signal
+from .network.plan import check_stage_count, plan_head, plan_stem
 
 GRANULARITIES = ("stage", "block")
 _KEYS = ("backbone", "input", "classes", "granularity", "stage", "stages", "not")

@@ -25,9 +25,9 @@ from optuna.storages import BaseStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from ..search_space.chain.chain import Indices
 from ..search_space.errors import InputError
-from ..search_space.exact.chain import Indices
-from ..search_space.feasible import FeasibleSet
+from ..search_space.feasible.feasible_set import FeasibleSet
 from .snapshot import Snapshot
 
 PROPOSAL_KEY = "convnas:point"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from ..search_space.exact.chain import Indices, Ints
+from ..search_space.chain.chain import Indices, Ints
 
 Floats = NDArray[np.float64]
 Locate = Callable[[Mapping[str, Any]], Indices]
@@ -23,7 +23,7 @@ _EVEN = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class History:
+class Observations:
     """Points with a result, in the order of their trials.
 
     points: (n, n_positions) options; scores: (n,), higher is better.
@@ -41,7 +41,7 @@ class History:
         return np.argsort(-self.scores, kind="stable")
 
 
-def history(study: Study, locate: Locate, rng: np.random.Generator) -> History:
+def history(study: Study, locate: Locate, rng: np.random.Generator) -> Observations:
     """The results of complete trials, and of pruned ones the last score they reported.
 
     Failed trials say nothing. Of several objectives one score is made, with weights from `rng`:
@@ -57,7 +57,7 @@ def history(study: Study, locate: Locate, rng: np.random.Generator) -> History:
                 values.append(told)
     found = np.array(points, dtype=np.int64).reshape(len(points), -1 if points else 0)
     goals = np.array(values, dtype=np.float64).reshape(-1, len(signs)) * signs
-    return History(found, goals[:, 0] if len(signs) == 1 else _scalar(goals, rng))
+    return Observations(found, goals[:, 0] if len(signs) == 1 else _scalar(goals, rng))
 
 
 def _result(trial: FrozenTrial, n_objectives: int) -> list[float] | None:

@@ -9,9 +9,9 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from ..search_space.chain.chain import Indices
 from ..search_space.errors import InputError
-from ..search_space.exact.chain import Indices
-from ..search_space.feasible import FeasibleSet
+from ..search_space.feasible.feasible_set import FeasibleSet
 from .base import Strategy
 from .history import history
 

@@ -10,12 +10,12 @@ import numpy as np
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from ..search_space.chain.chain import Indices, Ints
 from ..search_space.errors import InputError
-from ..search_space.exact.chain import Indices, Ints
-from ..search_space.feasible import FeasibleSet
+from ..search_space.feasible.feasible_set import FeasibleSet
 from .base import Strategy
-from .history import History, history
-from .surrogate import Describer, GaussianProcess
+from .gaussian_process import Describer, GaussianProcess
+from .history import Observations, history
 
 _ALL = 20_000
 _SAMPLES = 4096
@@ -94,7 +94,7 @@ class PredictorStrategy(Strategy):
             return None
         return np.array(list(self.feasible.indices_in_order()))
 
-    def _best_first(self, past: History) -> Iterator[Indices]:
+    def _best_first(self, past: Observations) -> Iterator[Indices]:
         # The ranking depends on the results alone, so trials that are asked for between two of
         # them share it.
         key = past.points.tobytes() + past.scores.tobytes()
@@ -103,7 +103,7 @@ class PredictorStrategy(Strategy):
         for start in range(0, len(self._ranked[1]), 64):
             yield from map(tuple, self._ranked[1][start : start + 64].tolist())
 
-    def _ranking(self, past: History) -> Ints:
+    def _ranking(self, past: Observations) -> Ints:
         best = past.best_first[:_MOST_LEARNED]
         known = self._describe(past.points[best])
         model = GaussianProcess(self._describe, known, past.scores[best])

@@ -11,14 +11,13 @@ from typing import Any
 from optuna.samplers import BaseSampler
 
 from ..search_space.errors import InputError, unknown_key, unknown_name
-from ..search_space.feasible import FeasibleSet
+from ..search_space.feasible.feasible_set import FeasibleSet
 from .base import Strategy
-from .baselines import ExhaustiveStrategy, RandomStrategy
 from .evolution import EvolutionStrategy
 from .local_search import LocalSearchStrategy
-from .nni_nas_import import ONE_SHOT
-from .nni_nas_rl import NNINasRLStrategy
-from .nni_nas_strategies import (
+from .nni_nas.loading import ONE_SHOT
+from .nni_nas.reinforcement import NNINasRLStrategy
+from .nni_nas.strategies import (
     NNINasEvolutionStrategy,
     NNINasGridStrategy,
     NNINasRandomStrategy,
@@ -31,15 +30,16 @@ from .nni_tuners import (
     NNIRandomStrategy,
     NNITPEStrategy,
 )
-from .optuna_named import (
+from .optuna_wrapped.named import (
     GPStrategy,
     NSGAIIIStrategy,
     NSGAIIStrategy,
     QMCStrategy,
     TPEStrategy,
 )
-from .optuna_samplers import GivenStrategy
+from .optuna_wrapped.wrapper import GivenStrategy
 from .predictor import PredictorStrategy
+from .random_and_grid import ExhaustiveStrategy, RandomStrategy
 
 _STRATEGIES: dict[str, type[Strategy]] = {
     "evolution": EvolutionStrategy,

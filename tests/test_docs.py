@@ -85,20 +85,20 @@ def test_the_index_names_every_document() -> None:
 
 def test_every_key_of_a_config_is_described() -> None:
     from convnas.evaluators import RetrainSettings
-    from convnas.evaluators.examples import DivisionSettings
-    from convnas.evaluators.latency import LatencySettings
+    from convnas.evaluators.data.examples import DivisionSettings
+    from convnas.evaluators.latency.measure import LatencySettings
     from convnas.experiments import ExperimentConfig
-    from convnas.experiments.config import Pruner
-    from convnas.experiments.zero_cost import ZeroCost
+    from convnas.experiments.config.schema import Pruner
+    from convnas.experiments.search.zero_cost import ZeroCostUse
+    from convnas.search_space.chain.stage_options import StageOptions
     from convnas.search_space.space import _KEYS
-    from convnas.search_space.stage_options import StageOptions
 
     sections = {
         "The experiment": list(ExperimentConfig.model_fields),
         "space": [*_KEYS, *StageOptions.__dataclass_fields__],
         "data": list(DivisionSettings.__dataclass_fields__),
         "latency": [*LatencySettings.__dataclass_fields__, "table"],
-        "zero_cost": [key for key in ZeroCost.model_fields if key != "measured"],
+        "zero_cost": [key for key in ZeroCostUse.model_fields if key != "measured"],
         "pruner": list(Pruner.model_fields),
     }
     text = (ROOT / "docs" / "space.md").read_text(encoding="utf-8")

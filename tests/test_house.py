@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -71,3 +73,51 @@ def test_import_convnas_loads_nothing_heavy_and_every_public_name_is_there() -> 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         _ = convnas.nonsense
+
+
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for room in MAY_IMPORT
+    for path in (ROOT / room).rglob("*.py")
+}
+
+
+def imported_modules(name: str, path: Path) -> set[str]:
+    """The package's own modules that a file imports: in functions and for typing too."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not (isinstance(node, ast.ImportFrom) and node.level):
+            continue
+        up = node.level - (path.name == "__init__.py")
+        above = name.split(".")
+        base = above[: len(above) - up] + (node.module or "").split(".")
+        module = ".".join(part for part in base if part)
+        for alias in node.names:
+            below = f"{module}.{alias.name}".lstrip(".")
+            found.add(below if below in MODULES else module)
+    return {module for module in found if module in MODULES}
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    graph = {name: imported_modules(name, path) for name, path in MODULES.items()}
+    assert sum(map(len, graph.values())) > len(MODULES)
+    graph["experiments.config.schema"] -= {"experiments.search.latency", "experiments.tracking"}
+    graphlib.TopologicalSorter(graph).prepare()  # CycleError names the circle
+
+
+def test_no_folder_has_more_modules_than_can_be_taken_in_at_a_glance() -> None:
+    folders = Counter(path.parent for path in MODULES.values() if path.name != "__init__.py")
+    assert {str(folder): n for folder, n in folders.items() if n > 17} == {}
+
+
+def test_a_class_name_means_one_thing() -> None:
+    # An exported Python module carries shortened copies of the layers, under the names they have here.
+    copies = "experiments.export.python_layers"
+    classes = Counter(
+        node.name
+        for name, path in MODULES.items()
+        if name != copies
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, n in classes.items() if n > 1] == []

@@ -7,14 +7,14 @@ from collections.abc import Callable
 import optuna
 
 from ...search_space import Architecture, FeasibleSet
-from ..config import ExperimentConfig
-from ..progress import Watch
-from ..search import Ending
-from ..telling import Ended, nobody
-from ..workers import Pool
+from ..config.schema import ExperimentConfig
+from ..search.loop import Ending
+from ..search.progress import Watch
+from ..search.trial_log import Ended, nobody
+from ..workers.pool import WorkerPool
+from .claim_loop import ClusterSearch
 from .ledger import Ledger
 from .node import Node
-from .search import ClusterSearch
 
 
 def join(
@@ -22,7 +22,7 @@ def join(
     study: optuna.Study,
     feasible: FeasibleSet[Architecture],
     ledger: Ledger,
-    pool: Pool,
+    pool: WorkerPool,
     *,
     stop: Callable[[], bool],
     log: Callable[[str], None],

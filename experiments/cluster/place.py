@@ -9,15 +9,15 @@ from typing import Any
 from optuna.storages import BaseStorage, RDBStorage
 
 from ...search_space.errors import InputError
-from .database import Database
+from ..config.storage import Storage
+from ..run.postgres import Database
 from .ledger import CONFIG_KEY, Ledger, PostgresLedger
-from .settings import Storage
 
 PROXY = "grpc://"
 
 
 @dataclass(frozen=True)
-class Place:
+class StudyPlace:
     """A study of ours and the ledger beside it. `config` is the one kept in the study."""
 
     storage: BaseStorage
@@ -37,10 +37,10 @@ class Place:
             getattr(self.storage, "close", lambda: None)()
 
 
-def find(url: str, study: str | None = None) -> Place:
+def find(url: str, study: str | None = None) -> StudyPlace:
     """The study called `study` at `url`, or the only one there. Raises InputError."""
     if url.startswith(PROXY):
-        from .proxy import connect
+        from .grpc_proxy import connect
 
         storage: BaseStorage = connect(url)
     else:
@@ -53,7 +53,7 @@ def find(url: str, study: str | None = None) -> Place:
         raise
 
 
-def _find(storage: BaseStorage, url: str, study: str | None) -> Place:
+def _find(storage: BaseStorage, url: str, study: str | None) -> StudyPlace:
     ours = {s.study_name: s for s in storage.get_all_studies() if CONFIG_KEY in s.system_attrs}
     if study is None and len(ours) == 1:
         (study,) = ours
@@ -63,14 +63,16 @@ def _find(storage: BaseStorage, url: str, study: str | None) -> Place:
         raise InputError(key, value, f"studies there: {known}")
     found = ours[study]
     config = found.system_attrs[CONFIG_KEY]
-    return Place(storage, _ledger(storage, found._study_id, config), study, found._study_id, config)
+    return StudyPlace(
+        storage, _ledger(storage, found._study_id, config), study, found._study_id, config
+    )
 
 
 def _ledger(storage: BaseStorage, study_id: int, config: Mapping[str, Any]) -> Ledger:
     if isinstance(storage, RDBStorage):
         grace = Storage.model_validate(config["storage"]).grace
         return PostgresLedger(storage, study_id, grace=grace)
-    from .proxy import ProxiedLedger
+    from .grpc_proxy import ProxiedLedger
 
     return ProxiedLedger(storage, study_id)
 

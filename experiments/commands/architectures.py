@@ -19,8 +19,8 @@ def space(config: str, budget: str | None, as_json: bool) -> None:
 
     Also: how their multiply-adds are spread, and how each choice moves them on average.
     """
-    from ..config import read_config
-    from ..space_summary import summarised
+    from ..config.schema import read_config
+    from .space_summary import summarised
 
     settings = read_config(config, budget=budget)
     whole = settings.search_space()
@@ -29,7 +29,7 @@ def space(config: str, budget: str | None, as_json: bool) -> None:
     if as_json:
         emit(summary)
         return
-    from ..console import print_space
+    from .terminal import print_space
 
     print_space(summary)
 
@@ -65,7 +65,7 @@ def cost(
     if as_json:
         emit(counted)
     else:
-        from ..console import print_cost
+        from .terminal import print_cost
 
         print_cost(counted)
 
@@ -89,7 +89,7 @@ def tune(architecture: str | None, out: str | None, batch: int, device: str | No
     from ...evaluators.device import resolve_device
     from ...search_space import Architecture, default_shapes, shapes_of
     from ...search_space import tune as measure
-    from ..out import check_target, write_out
+    from ..run.outputs import check_target, write_out
 
     if out is not None:
         check_target(Path(out))
@@ -113,12 +113,12 @@ def tune(architecture: str | None, out: str | None, batch: int, device: str | No
 @JSON
 def backbones(as_json: bool) -> None:
     """List the backbones: input, parameters and multiply-adds when vanilla, and operators."""
-    from ...search_space.listing import list_backbones
+    from ...search_space.backbone_list import list_backbones
 
     listed = list_backbones()
     if as_json:
         emit(listed)
     else:
-        from ..console import print_backbones
+        from .terminal import print_backbones
 
         print_backbones(listed)

@@ -21,8 +21,8 @@ def dashboard(run_dir: str, nni: bool, port: int, host: str) -> None:
 
     For looking only: nothing in either can change the run, which may be going on.
     """
-    from ..run_dir import RunDirectory
-    from ..signals import StopRequest
+    from ..run.directory import RunDirectory
+    from ..search.signals import StopRequest
 
     if nni:
         from ..nni_backend.view import show

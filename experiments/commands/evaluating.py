@@ -37,8 +37,8 @@ def tabulate(
     The file then serves as the evaluator `tabular`, which answers at once. What was stopped goes
     on when the same command is given again.
     """
-    from ..config import read_config
-    from ..tabulate import tabulate as make
+    from ..analysis.tabulate import tabulate as make
+    from ..config.schema import read_config
 
     settings = read_config(config, workers=number(workers), device=device)
     out = out or Path(f"{settings.name}.table.gz")
@@ -103,10 +103,10 @@ def fidelity(
     cheapest proxy that still ranks, to paste into the config; a scatter plot. What was stopped
     goes on when the same command is given again.
     """
-    from ..config import read_config
-    from ..fidelity import Asked
-    from ..fidelity import fidelity as compare
-    from ..fidelity_report import lines, verdict
+    from ..analysis.fidelity import Asked
+    from ..analysis.fidelity import fidelity as compare
+    from ..analysis.fidelity_report import lines, verdict
+    from ..config.schema import read_config
 
     settings = read_config(config, workers=number(workers), device=device)
     out = out or Path(f"{settings.name}.fidelity")
@@ -139,9 +139,9 @@ def latency(config: str, out: Path | None, again: bool, device: str | None, as_j
     The table that results estimates each network of the space; how well, it says itself. A config
     with `latency:`, a latency in its budget or among its objectives uses it.
     """
-    from ..config import read_mapping, unmeasured
-    from ..latency import table_of
-    from ..out import check_target, write_out
+    from ..config.schema import read_mapping, unmeasured
+    from ..run.outputs import check_target, write_out
+    from ..search.latency import table_of
 
     if out is not None:
         check_target(out)
@@ -171,7 +171,7 @@ def latency(config: str, out: Path | None, again: bool, device: str | None, as_j
 
 def latency_range(feasible: Any) -> dict[str, dict[str, float]]:
     """`latency_ms` of the fastest and the slowest; nothing where there is no table."""
-    from ...search_space.exact.extremes import ToGo
+    from ...search_space.feasible.extremes import ToGo
 
     chain = feasible.chain
     if "latency" not in chain.costs:
@@ -186,8 +186,8 @@ def latency_range(feasible: Any) -> dict[str, dict[str, float]]:
 def add_latency(counted: dict[str, Any], architecture: Any, *, device: str, batch: int) -> None:
     """Put `latency_us`, measured now, into what `cost` counted: the whole and each part."""
     from ...evaluators.device import resolve_device
-    from ...evaluators.latency import LatencySettings, network_latency, part_latency
-    from ...search_space.parts import parts_of
+    from ...evaluators.latency.measure import LatencySettings, network_latency, part_latency
+    from ...search_space.chain.parts import parts_of
 
     where = resolve_device(device)
     settings = LatencySettings(device=str(where), batch=batch)

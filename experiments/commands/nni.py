@@ -29,7 +29,7 @@ def init(config: Path | None, out: Path | None) -> None:
 
     Without CONFIG it is the demo's, copied to FOLDER.
     """
-    from ..config import demo_config
+    from ..config.schema import demo_config
     from ..nni_backend.plugin_files import write_plugin_files
 
     source = config or demo_config()

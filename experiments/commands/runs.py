@@ -16,8 +16,10 @@ from .shared import JSON, emit, out_option, quiet_optuna
 def status(run_dir: str, as_json: bool) -> None:
     """Say where a run stands."""
     quiet_optuna()
-    from .. import console, results, zero_cost
-    from ..run_dir import RunDirectory
+    from ..run import results
+    from ..run.directory import RunDirectory
+    from ..search import zero_cost
+    from . import terminal as console
 
     run = RunDirectory.existing(run_dir)
     state = results.status(run)
@@ -73,9 +75,9 @@ def export(
 ) -> None:
     """Hand over the best architectures of a run."""
     quiet_optuna()
-    from .. import console
-    from ..export import export as write
-    from ..run_dir import RunDirectory
+    from ..export.export import export as write
+    from ..run.directory import RunDirectory
+    from . import terminal as console
 
     run = RunDirectory.existing(run_dir)
     tell = lambda line: click.echo(line, err=True)
@@ -103,7 +105,7 @@ def report(run_dir: str, out: Path | None, png: Path | None, as_json: bool) -> N
     """Write one HTML page about a run: progress, trade-off, what helps, the best, the cost."""
     quiet_optuna()
     from ..report import write_report
-    from ..run_dir import RunDirectory
+    from ..run.directory import RunDirectory
 
     page, figures = write_report(RunDirectory.existing(run_dir), out, png)
     if as_json:
@@ -115,7 +117,8 @@ def report(run_dir: str, out: Path | None, png: Path | None, as_json: bool) -> N
 
 def show_found(run: Any, found: Any) -> None:
     """The best, the final choice's verdict, and the Pareto front where there is one."""
-    from .. import console, results
+    from ..run import results
+    from . import terminal as console
 
     console.print_found(found)
     said = results.verdict(found)

@@ -47,7 +47,7 @@ def launch(
     """
     quiet_optuna()
     from .. import experiment
-    from ..console import LaunchView
+    from .terminal import LaunchView
 
     run, settings = experiment.plan(config, out, workers=number(workers), **changes)
     with LaunchView() as view:
@@ -59,7 +59,9 @@ def launch(
 
 def _close(launched: Any, as_json: bool) -> int:
     """The closing table, where the run is, and the next command. Returns the exit status."""
-    from .. import console, results, zero_cost
+    from ..run import results
+    from ..search import zero_cost
+    from . import terminal as console
 
     run, state = launched.run, results.status(launched.run)
     if as_json:
@@ -118,10 +120,10 @@ def compare(
     trained once. A comparison that was stopped goes on where it was.
     """
     quiet_optuna()
-    from .. import console
-    from ..compare import compare as run
-    from ..comparison import rows
-    from ..config import read_config
+    from ..analysis.compare import compare as run
+    from ..analysis.statistics import rows
+    from ..config.schema import read_config
+    from . import terminal as console
 
     settings = read_config(config, workers=number(workers), **changes)
     folder = out or Path("compare") / settings.name

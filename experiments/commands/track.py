@@ -19,7 +19,7 @@ def track(run_dir: str, names: str, as_json: bool) -> None:
     A config with `track: [tensorboard, mlflow]` does it while the search runs.
     """
     quiet_optuna()
-    from ..run_dir import RunDirectory
+    from ..run.directory import RunDirectory
     from ..tracking import track_run
 
     wanted = listed("to", names)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..training import Job
+    from ..export.final_training import FinalTraining
 
 
 @click.command()
@@ -52,8 +52,8 @@ def train(
     killed, the same command goes on after the last whole epoch, to the same result.
     """
     from ..errors import RunError
-    from ..training import train_to_file
-    from ..training_log import open_log
+    from ..export.final_training import train_to_file
+    from ..export.training_log import open_log
 
     job = planned(target, **how)
     if out is not None:
@@ -88,7 +88,7 @@ def planned(
     changes: tuple[str, ...] = (),
     device: str | None = None,
     seed: int | None = None,
-) -> Job:
+) -> FinalTraining:
     """What is to be trained, from the command's arguments. Raises InputError."""
     job = _base(target, run_dir, config, seed or 0)
     training = {**job.training, **_settings(changes)}
@@ -101,13 +101,13 @@ def planned(
     )
 
 
-def _base(target: str, run_dir: str | None, config: str | None, seed: int) -> Job:
+def _base(target: str, run_dir: str | None, config: str | None, seed: int) -> FinalTraining:
     from ...search_space import Architecture
     from ...search_space.errors import InputError
-    from ..config import read_config
-    from ..results import need_best
-    from ..run_dir import RunDirectory
-    from ..training import Job
+    from ..config.schema import read_config
+    from ..export.final_training import FinalTraining
+    from ..run.directory import RunDirectory
+    from ..run.results import need_best
 
     if Path(target).is_dir():
         run = RunDirectory.existing(target)
@@ -118,13 +118,17 @@ def _base(target: str, run_dir: str | None, config: str | None, seed: int) -> Jo
     if run_dir and config:
         raise InputError("config", config, "it is the run's where there is --run: give one of them")
     if run_dir or (beside.exists and not config):
-        return Job.of_run(RunDirectory.existing(run_dir) if run_dir else beside, architecture)
+        return FinalTraining.of_run(
+            RunDirectory.existing(run_dir) if run_dir else beside, architecture
+        )
     path = Path(target).with_suffix(".pt")
     logs = path.with_suffix(".tensorboard")
     if config:
-        return Job.of_config(read_config(config), architecture, path, logs)
+        return FinalTraining.of_config(read_config(config), architecture, path, logs)
     digits = {"name": "digits"}
-    return Job(architecture, path, logs, digits, {}, device="auto", seed=seed, split_seed=seed)
+    return FinalTraining(
+        architecture, path, logs, digits, {}, device="auto", seed=seed, split_seed=seed
+    )
 
 
 def _settings(changes: tuple[str, ...]) -> dict[str, Any]:

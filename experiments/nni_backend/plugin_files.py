@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 
 from ...search_space.errors import InputError
-from ..config import ExperimentConfig, read_config
-from ..out import write_out
+from ..config.schema import ExperimentConfig, read_config
+from ..run.outputs import write_out
+from .driver.experiment_profile import TUNER
 from .parameters import nni_space
-from .profile import TUNER
 
 _HEAD = """\
 # nnictl create --config {name}        NNI's config reference:

@@ -8,8 +8,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from ..events import Scored
-from ..records import metrics_of
+from ..run.study import metrics_of
+from ..workers.events import Scored
 
 _SHOWN = ("loss", "seconds")
 

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...search_space.errors import InputError
-from .. import records
 from ..errors import RunError
-from ..run_dir import RunDirectory
+from ..run import study as records
+from ..run.directory import RunDirectory
 from .database import write_database
+from .driver.experiment_profile import experiment_id, profile
+from .driver.manager import Manager
 from .guard import check_place
-from .manager import Manager
 from .parameters import nni_space
-from .profile import experiment_id, profile
 
 _LOOK = 0.5
 """Seconds between two looks at whether it is to end."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..final import Finalist
+from ..search.final_choice import Finalist
 from . import facts
 
 Role = Literal["muted", "accent", "front", "bad"]
@@ -92,7 +92,7 @@ Chart = XYChart | BarChart | ParallelChart
 
 
 def charts_of(
-    found: list[facts.Scored],
+    found: list[facts.ScoredTrial],
     final: list[Finalist],
     flops_limits: tuple[int | None, int | None],
 ) -> list[Chart]:
@@ -109,7 +109,7 @@ def charts_of(
     return [chart for chart in made if chart is not None]
 
 
-def _progress(found: list[facts.Scored]) -> Chart:
+def _progress(found: list[facts.ScoredTrial]) -> Chart:
     steps = facts.best_so_far(found)
     x, y = [n for n, _ in steps], [s for _, s in steps]
     ends = [*x, found[-1].number], [*y, y[-1]]
@@ -126,7 +126,7 @@ def _progress(found: list[facts.Scored]) -> Chart:
     )
 
 
-def _tradeoff(found: list[facts.Scored], limits: tuple[int | None, int | None]) -> Chart:
+def _tradeoff(found: list[facts.ScoredTrial], limits: tuple[int | None, int | None]) -> Chart:
     front = facts.pareto(found)
     words = ("least allowed", "budget")
     rules = [Rule(x, word) for x, word in zip(limits, words, strict=True) if x is not None]
@@ -147,7 +147,7 @@ def _tradeoff(found: list[facts.Scored], limits: tuple[int | None, int | None]) 
     )
 
 
-def _parallel(found: list[facts.Scored]) -> Chart | None:
+def _parallel(found: list[facts.ScoredTrial]) -> Chart | None:
     labels: dict[str, set[str]] = {}
     for one in found:
         for factor, label in one.factors.items():
@@ -189,7 +189,7 @@ def _parallel(found: list[facts.Scored]) -> Chart | None:
     return ParallelChart("parallel", "Choices and score", caption, axes, rows)
 
 
-def _thinned(ranked: list[facts.Scored]) -> list[facts.Scored]:
+def _thinned(ranked: list[facts.ScoredTrial]) -> list[facts.ScoredTrial]:
     """Worst first, and so drawn below the better ones."""
     if len(ranked) <= MOST_LINES:
         return ranked
@@ -199,7 +199,7 @@ def _thinned(ranked: list[facts.Scored]) -> list[facts.Scored]:
     return [rest[i * len(rest) // count] for i in range(count)] + ranked[-best:]
 
 
-def _importance(found: list[facts.Scored]) -> Chart | None:
+def _importance(found: list[facts.ScoredTrial]) -> Chart | None:
     ranked = facts.importances(found)[:24]
     if not ranked:
         return None
@@ -215,7 +215,7 @@ def _importance(found: list[facts.Scored]) -> Chart | None:
     )
 
 
-def _proxies(found: list[facts.Scored], final: list[Finalist]) -> Chart | None:
+def _proxies(found: list[facts.ScoredTrial], final: list[Finalist]) -> Chart | None:
     known = facts.proxies(found, final)
     if not known:
         return None

@@ -14,14 +14,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ...evaluators.rank import spearman_rho
 from ...search_space import Architecture, Choice
-from .. import records
-from ..final import Finalist
+from ..run import study as records
+from ..search.final_choice import Finalist
 
 Factors = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredTrial:
     """A complete trial."""
 
     number: int
@@ -52,10 +52,10 @@ def factors_of(architecture: Architecture) -> Factors:
     return found
 
 
-def scored(trials: Iterable[FrozenTrial]) -> list[Scored]:
+def scored(trials: Iterable[FrozenTrial]) -> list[ScoredTrial]:
     """The complete trials, in the order of their numbers."""
     return [
-        Scored(
+        ScoredTrial(
             trial.number,
             trial.values[0],
             trial.user_attrs["flops"],
@@ -69,16 +69,16 @@ def scored(trials: Iterable[FrozenTrial]) -> list[Scored]:
     ]
 
 
-def pareto(found: Sequence[Scored]) -> list[Scored]:
+def pareto(found: Sequence[ScoredTrial]) -> list[ScoredTrial]:
     """Those that none beats in score at as few flops, cheapest first."""
-    kept: list[Scored] = []
+    kept: list[ScoredTrial] = []
     for one in sorted(found, key=lambda s: (s.flops, -s.score, s.number)):
         if not kept or one.score > kept[-1].score:
             kept.append(one)
     return kept
 
 
-def best_so_far(found: Sequence[Scored]) -> list[tuple[int, float]]:
+def best_so_far(found: Sequence[ScoredTrial]) -> list[tuple[int, float]]:
     """(trial, score) at each improvement."""
     steps: list[tuple[int, float]] = []
     for one in found:
@@ -99,7 +99,7 @@ class Importance:
     share: float
 
 
-def importances(found: Sequence[Scored]) -> list[Importance]:
+def importances(found: Sequence[ScoredTrial]) -> list[Importance]:
     """The greatest first; only of choices with at least two values, over at least 3 trials."""
     result = []
     for factor, groups in _groups(found).items():
@@ -134,7 +134,7 @@ class Effect:
         return self.error is not None and abs(self.difference) > 2 * self.error
 
 
-def effects(found: Sequence[Scored]) -> list[Effect]:
+def effects(found: Sequence[ScoredTrial]) -> list[Effect]:
     """For every choice that some trials made and some did not; operators also over all stages."""
     made = [set(one.factors.items()) | _operators(one) for one in found]
     factors = list(dict.fromkeys(factor for one in found for factor in one.factors))
@@ -153,7 +153,7 @@ def effects(found: Sequence[Scored]) -> list[Effect]:
 _ANY = "any stage"
 
 
-def _operators(one: Scored) -> set[tuple[str, str]]:
+def _operators(one: ScoredTrial) -> set[tuple[str, str]]:
     """Each operator that a trial has in some stage."""
     words = (text.partition("(")[0] for text in one.factors.values() if text[0].isalpha())
     return {(_ANY, conv) for conv in words}
@@ -173,7 +173,7 @@ def _error(one: list[float], other: list[float]) -> float | None:
     return math.sqrt(statistics.variance(one) / len(one) + statistics.variance(other) / len(other))
 
 
-def _groups(found: Sequence[Scored]) -> dict[str, dict[str, list[float]]]:
+def _groups(found: Sequence[ScoredTrial]) -> dict[str, dict[str, list[float]]]:
     groups: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for one in found:
         for factor, label in one.factors.items():
@@ -190,7 +190,7 @@ class Proxy:
     trials: int
 
 
-def proxies(found: Sequence[Scored], final: Sequence[Finalist]) -> list[Proxy]:
+def proxies(found: Sequence[ScoredTrial], final: Sequence[Finalist]) -> list[Proxy]:
     """Of the score after each epoch, of costs and of other metrics, with the score at the end; and
     of the score with the mean over new seeds, where there was a final choice."""
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from html import escape
 
 from ...search_space import Architecture, Choice, cost, format_quantity
-from ..results import Found
+from ..run.results import Found
 from .charts import Chart
 from .facts import Effect, Spent
 from .svg import svg

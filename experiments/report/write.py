@@ -9,12 +9,12 @@ from optuna.trial import FrozenTrial
 
 from ...search_space import Budget
 from ...search_space.errors import InputError
-from .. import records
-from ..config import ExperimentConfig, as_yaml
-from ..final import finalists
-from ..out import refusals, write_out
-from ..results import best_among, rungs_of, verdict
-from ..run_dir import RunDirectory
+from ..config.schema import ExperimentConfig, as_yaml
+from ..run import study as records
+from ..run.directory import RunDirectory
+from ..run.outputs import refusals, write_out
+from ..run.results import best_among, rungs_of, verdict
+from ..search.final_choice import finalists
 from . import facts, page
 from .charts import Chart, charts_of
 

@@ -9,7 +9,7 @@ from datetime import datetime
 from optuna.trial import FrozenTrial, TrialState
 
 from ...search_space import Architecture, Choice
-from .. import records
+from ..run import study as records
 
 WORDS = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 

@@ -17,9 +17,9 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from ...search_space.errors import InputError
-from .. import records
 from ..errors import RunError
-from ..run_dir import RunDirectory
+from ..run import study as records
+from ..run.directory import RunDirectory
 from .record import Record, record_of
 from .registry import Tracker, check_trackers, open_trackers
 

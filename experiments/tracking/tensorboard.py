@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...search_space.errors import InputError
-from ..training_log import MISSING, writer
+from ..export.training_log import MISSING, writer
 from .record import Record
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import torch
 
 from convnas import evaluators
 from convnas.evaluators import EvaluationError
-from convnas.evaluators.data import stratified
-from convnas.evaluators.table import Record, Table, stages_text
+from convnas.evaluators.data.dataset import stratified
+from convnas.evaluators.table import Table, TableRow, stages_text
 from convnas.search_space import Architecture, InputError
 
 PROXY = {"epochs": 3, "batch_size": 32}
@@ -72,13 +72,13 @@ def table_of(path):
     """A table beside the data: every operator, trained with two seeds."""
     data = {"name": "npz", "path": str(path)}
     proxy = make("proxy", path)
-    rows: dict[str, list[Record]] = {}
+    rows: dict[str, list[TableRow]] = {}
     for arch in OPERATORS:
         records = rows[stages_text(arch)] = []
         for seed in range(2):
             epochs: list[dict[str, float]] = []
             result = proxy.evaluate(arch, seed=seed, report=lambda _, m, e=epochs: e.append(m))
-            records.append(Record(tuple(epochs), result.metrics))
+            records.append(TableRow(tuple(epochs), result.metrics))
     space = {"backbone": "resnet-cifar", "input": [1, 8, 8], "classes": 4}
     header = {"convnas_table": 1, "space": space, "data": data, "evaluator": PROXY}
     Table(header, rows).save(path.with_suffix(".table.gz"))

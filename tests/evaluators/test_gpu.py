@@ -89,7 +89,7 @@ def test_running_out_of_memory_is_retried_in_pieces_and_told_where_that_fails_to
 
 
 def test_nothing_waits_for_the_device_inside_an_epoch():
-    from convnas.evaluators.step import Step
+    from convnas.evaluators.training.step import Step
 
     evaluator = make(cuda_graph=False)
     waited = []

@@ -6,7 +6,7 @@ import pytest
 
 from convnas import evaluators
 from convnas.evaluators import EvaluationError
-from convnas.evaluators.table import Record, Table
+from convnas.evaluators.table import Table, TableRow
 from convnas.search_space import Architecture, Choice, InputError
 
 SPACE = {"backbone": "resnet-cifar", "input": [1, 8, 8], "classes": 10}
@@ -20,12 +20,12 @@ def record(*accuracies):
         {"accuracy": a, "train_loss_sum": 2.0 * i, "loss": 1 - a}
         for i, a in enumerate(accuracies, 1)
     ]
-    return Record(tuple(epochs), {"seconds": 1.5})
+    return TableRow(tuple(epochs), {"seconds": 1.5})
 
 
 ROWS = {
     "vanilla | vanilla | vanilla": [record(0.25, 0.5), record(0.35, 0.75)],
-    "hetconv(p=4) | hetconv(p=4) | hetconv(p=4)": [Record((), {}, "the loss is nan")] * 2,
+    "hetconv(p=4) | hetconv(p=4) | hetconv(p=4)": [TableRow((), {}, "the loss is nan")] * 2,
 }
 
 

@@ -16,11 +16,11 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial
 
-from convnas.experiments import records
 from convnas.experiments.cli import main
 from convnas.experiments.optuna_dashboard import show
 from convnas.experiments.ports import free_port
-from convnas.experiments.run_dir import RunDirectory
+from convnas.experiments.run import study as records
+from convnas.experiments.run.directory import RunDirectory
 from convnas.tests.experiments import browser
 
 pytest.importorskip("optuna_dashboard", reason="needs optuna-dashboard")

@@ -10,7 +10,7 @@ import torch
 import convnas
 from convnas import Architecture, Choice, InputError, OctConv2d
 from convnas.search_space.backbones import BACKBONES, Backbone, vanilla_architecture
-from convnas.search_space.operators import OPERATORS, operators_of
+from convnas.search_space.layers.registry import OPERATORS, operators_of
 
 EXAMPLE = {
     "vanilla": Choice("vanilla", depth=2),

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from sqlalchemy import event
 
 from convnas import strategies
-from convnas.search_space.feasible import FeasibleSet
+from convnas.search_space.feasible.feasible_set import FeasibleSet
 
 Table = FeasibleSet[dict[str, Any]]
 

@@ -12,7 +12,7 @@ import pytest
 from convnas import strategies
 from convnas.experiments.cli import main
 from convnas.search_space import InputError
-from convnas.search_space.feasible import FeasibleSet
+from convnas.search_space.feasible.feasible_set import FeasibleSet
 
 Point = dict[str, Any]
 LABELS = ["a", "b", "c", "d"]

@@ -15,10 +15,10 @@ from sklearn.gaussian_process.kernels import RBF
 
 from convnas import strategies
 from convnas.search_space import InputError
-from convnas.search_space.feasible import FeasibleSet
+from convnas.search_space.feasible.feasible_set import FeasibleSet
+from convnas.strategies.gaussian_process import FARTHEST, Describer, GaussianProcess, surprise
 from convnas.strategies.history import history
 from convnas.strategies.predictor import PredictorStrategy
-from convnas.strategies.surrogate import FARTHEST, Describer, GaussianProcess, surprise
 
 Table = FeasibleSet[dict[str, Any]]
 LABELS = ["a", "b", "c", "d"]

@@ -8,7 +8,7 @@ import pytest
 
 from convnas import strategies
 from convnas.search_space.errors import InputError
-from convnas.search_space.feasible import FeasibleSet
+from convnas.search_space.feasible.feasible_set import FeasibleSet
 
 TABLE = FeasibleSet.from_table({"a": ["x", "y"], "b": [1, 2]}, {"a": [0, 1], "b": [0, 1]}, limit=1)
 

@@ -249,9 +249,9 @@ def test_a_second_launch_and_another_experiment_of_that_name_are_refused(
 
 def test_the_dashboards_connection_cannot_write(shared: Config, url: str, write: Write) -> None:
     from convnas.experiments import plan
-    from convnas.experiments.cluster.database import Database
-    from convnas.experiments.cluster.sharing import share
-    from convnas.experiments.records import open_to_read, study_at
+    from convnas.experiments.cluster.share import share
+    from convnas.experiments.run.postgres import Database
+    from convnas.experiments.run.study import open_to_read, study_at
 
     run, config = plan(write(shared), Path(write("", "here.yaml")).parent / "run")
     run.create()

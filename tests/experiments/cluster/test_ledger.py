@@ -11,8 +11,8 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from convnas.experiments.cluster.database import Database
 from convnas.experiments.cluster.ledger import Lost, PostgresLedger
+from convnas.experiments.run.postgres import Database
 from convnas.tests.experiments.conftest import until
 
 MANY = 8

@@ -1,0 +1,60 @@
+"""How a network is trained: the recipe, and the switches of the fast path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ...search_space import ExecutionTable
+from ..settings import Settings, execution_table, flag, flag_or, integer, one_of, real
+
+
+@dataclass(frozen=True)
+class TrainingSettings(Settings):
+    """The recipe, then the switches, every one of which can be turned off.
+
+    `batch_size` is an upper limit: an epoch is cut into equal batches of at most that many
+    examples. `learning_rate` is the peak of the one cycle; null takes `PEAK_RATE`'s for the
+    optimizer. `flip`, `crop` and `cutout` are `Augment`'s; `mixup` is the alpha of `Mixup`, 0 for
+    none; `ema` the decay of the `MovingAverage` that is measured and kept, 0 for none.
+
+    `uint8` keeps bytes as bytes on the device, a quarter of the memory; `fused` takes torch's fused
+    optimizers. On CUDA only: `bf16` autocast (`always`: on a CPU too, where few are faster for it),
+    `cuda_graph` (the forward and backward pass as one
+    launch; where it cannot be captured, step by step), `benchmark` (cuDNN tries its algorithms on
+    each new shape). `deterministic` makes two runs with one seed equal to the last bit on one
+    machine, at the cost of speed; it overrules `benchmark`. `execution`: what `convnas tune`
+    measured, for networks trained on the kind of device that it was measured on.
+    """
+
+    epochs: int = integer(5, at_least=1)
+    batch_size: int = integer(64, at_least=2)
+    optimizer: str = one_of("sgd", "adamw")
+    learning_rate: float | None = real(None, above=0)
+    weight_decay: float = real(5e-4, low=0)
+    label_smoothing: float = real(0.1, low=0, below=1)
+    flip: bool = flag(False)
+    crop: int = integer(0, at_least=0)
+    cutout: int = integer(0, at_least=0)
+    mixup: float = real(0.0, low=0)
+    ema: float = real(0.0, low=0, below=1)
+    uint8: bool = flag(True)
+    channels_last: bool = flag(True)
+    bf16: bool | str = flag_or(True, "always")
+    fused: bool = flag(True)
+    cuda_graph: bool = flag(True)
+    benchmark: bool = flag(True)
+    deterministic: bool = flag(False)
+    execution: Mapping[str, Any] | None = execution_table()
+
+    def table(self, device: torch.device) -> ExecutionTable | None:
+        """The executions measured for this kind of device; None: those of the rule."""
+        table = ExecutionTable.from_dict(self.execution) if self.execution is not None else None
+        return table if table is not None and table.device == device.type else None
+
+    def autocasts(self, device: torch.device) -> bool:
+        """Whether the passes run in bfloat16 there."""
+        return self.bf16 == "always" or (self.bf16 is True and device.type == "cuda")

@@ -1,0 +1,1 @@
+"""Measurements of strategies and evaluators, and their reports."""

@@ -1,0 +1,84 @@
+"""`convnas compare`: a folder with readings, curves, a table and a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ...evaluators import resolve_device
+from ...search_space.errors import InputError
+from ...search_space.files import atomic_write
+from ..config.schema import ExperimentConfig, as_yaml, check_continues, read_config, resolved
+from ..run.directory import RunDirectory
+from ..run.outputs import refusals
+from ..search import zero_cost_fit
+from ..search.jobs import setup_of, slots_of
+from ..search.signals import StopRequest
+from ..workers.pool import WorkerPool
+from .repeated_searches import compared, names_and_settings
+from .statistics import markdown, picture, summary
+
+_CONFIG = "config.yaml"
+
+
+def compare(
+    config: ExperimentConfig,
+    names: list[str],
+    repeats: int,
+    folder: Path,
+    tell: Callable[[str], None],
+) -> dict[str, Any] | None:
+    """Run the comparison, or go on with one, and write it into `folder`; None where stopped.
+
+    Raises InputError, also where `folder` holds another experiment's comparison.
+    """
+    if len(config.objectives) > 1:
+        raise InputError("objectives", config.objectives, "compare looks at accuracy alone")
+    config = resolved(config, device=str(resolve_device(config.device)))
+    names_and_settings(config, names)
+    kept = _open(folder, config)
+    space = config.search_space()
+    config = zero_cost_fit.with_measured(
+        config, kept, config.feasible(space), folder / "log.txt", tell
+    )
+    _keep(folder, config)
+    feasible = config.feasible(space)
+    setup = setup_of(config, feasible.cheapest())
+    slots = slots_of(config, feasible.dearest(), trials=config.trials * repeats)
+    with (
+        WorkerPool(slots, setup, log=folder / "log.txt", timeout=config.trial_timeout) as pool,
+        StopRequest(pool.wake) as stop,
+    ):
+        runs = compared(config, names, repeats, pool, folder, stop=lambda: stop.asked, tell=tell)
+    if runs is None:
+        return None
+    result = summary(runs, config.trials)
+    atomic_write(folder / "compare.json", json.dumps(result, indent=1) + "\n")
+    atomic_write(folder / "compare.md", markdown(result, config.name))
+    if not picture(result, folder / "compare.png", config.name):
+        tell("no picture: matplotlib is not installed (pip install 'convnas[plot]')")
+    return result
+
+
+def _open(folder: Path, config: ExperimentConfig) -> ExperimentConfig | None:
+    """Make the folder; the config of the comparison that goes on there, None where none does."""
+    kept = folder / _CONFIG
+    with refusals(folder):
+        if RunDirectory(folder).study_path.exists():
+            raise InputError("out", str(folder), "a run of launch is there; choose another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        if kept.exists():
+            found = read_config(kept)
+            check_continues(found, config)
+            return found
+        if any(folder.iterdir()):
+            allowed = "it must be a new or empty folder, or a comparison"
+            raise InputError("out", str(folder), allowed)
+    return None
+
+
+def _keep(folder: Path, config: ExperimentConfig) -> None:
+    with refusals(folder):
+        atomic_write(folder / _CONFIG, as_yaml(config))

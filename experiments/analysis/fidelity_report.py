@@ -1,0 +1,215 @@
+"""What a fidelity report says: rank correlations with their noise ceiling, and the cheapest proxy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...evaluators.rank import Floats, agreement, kendall_tau
+from ...evaluators.table import TableRow, stages_text
+from ...evaluators.training.scores import SCORES
+from ...search_space import Architecture
+
+ENOUGH = 0.9
+"""A proxy still ranks when its tau is this much of the best tau, and its interval above 0."""
+
+_FEWEST = 4
+
+
+@dataclass(frozen=True)
+class Level:
+    """One `evaluator:`, with which every architecture is evaluated `seeds` times."""
+
+    name: str
+    evaluator: Mapping[str, Any]
+    seeds: int
+
+    def key(self, arch: Architecture) -> str:
+        return f"{self.name} | {stages_text(arch)}"
+
+    @property
+    def trains(self) -> bool:
+        return bool(self.evaluator["name"] == "proxy")
+
+
+def summary(
+    levels: list[Level],
+    chosen: list[Architecture],
+    records: Mapping[tuple[str, int], TableRow],
+) -> dict[str, Any] | None:
+    """Plain data; None where too few architectures came through. `levels` begins with the long."""
+
+    def of(level: Level, arch: Architecture) -> list[TableRow]:
+        return [records[level.key(arch), seed] for seed in range(level.seeds)]
+
+    whole = [
+        arch
+        for arch in chosen
+        if all(record.reason is None for level in levels for record in of(level, arch))
+    ]
+    if len(whole) < _FEWEST:
+        return None
+
+    def scores(level: Level, name: str) -> Floats:
+        return np.array([[_score(record, name) for record in of(level, a)] for a in whole])
+
+    long, *others = levels
+    truth = scores(long, "accuracy")
+    ceiling = _row(long, "accuracy", truth, truth, records)
+    candidates = [
+        _row(level, name, scores(level, name), truth, records)
+        for level in others
+        for name in (SCORES if level.trains else ("score",))
+    ]
+    advised = _cheapest([*(c for c in candidates if c["trains"]), ceiling])
+    return {
+        "architectures": len(whole),
+        "failed": len(chosen) - len(whole),
+        "seeds": long.seeds,
+        "ceiling": ceiling,
+        "candidates": candidates,
+        "paste": advised and _pasted(advised["evaluator"]),
+        "advised": advised and [advised["level"], advised["score"]],
+        "truth": truth.mean(1).tolist(),
+    }
+
+
+def _row(
+    level: Level,
+    score: str,
+    values: Floats,
+    truth: Floats,
+    records: Mapping[tuple[str, int], TableRow],
+) -> dict[str, Any]:
+    wide = values if values.shape[1] > 1 else np.repeat(values, truth.shape[1], axis=1)
+    found = agreement(wide, truth, measure=_between_seeds)
+    seconds = [
+        record.metrics.get("seconds", 0.0)
+        for (key, _), record in records.items()
+        if key.startswith(f"{level.name} | ") and record.reason is None
+    ]
+    return {
+        "level": level.name,
+        "score": score,
+        "tau": _rounded(found.tau),
+        "low": _rounded(found.low),
+        "high": _rounded(found.high),
+        "seconds": round(float(np.mean(seconds)), 4),
+        "trains": level.trains,
+        "evaluator": {**level.evaluator, **({"score": score} if level.trains else {})},
+        "values": values.mean(1).tolist(),
+    }
+
+
+def _between_seeds(one: Floats, other: Floats) -> float:
+    """Mean tau of a column of `one` and a column of `other`, of different seeds: trainings with the
+    same seed begin with the same weights, which no search may count on."""
+    pairs = product(range(one.shape[1]), range(other.shape[1]))
+    return float(np.mean([kendall_tau(one[:, i], other[:, j]) for i, j in pairs if i != j]))
+
+
+def _score(record: TableRow, name: str) -> float:
+    return SCORES[name](record.epochs[-1]) if record.epochs else record.metrics["score"]
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 3) if np.isfinite(value) else None
+
+
+def _cheapest(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    ranking = [row for row in rows if row["low"] is not None and row["low"] > 0]
+    if not ranking:
+        return None
+    best = max(row["tau"] for row in ranking)
+    enough = [row for row in ranking if row["tau"] >= ENOUGH * best]
+    return min(enough, key=lambda row: (row["seconds"], -row["tau"]))
+
+
+def _pasted(evaluator: Mapping[str, Any]) -> str:
+    """As a line of a config; JSON is YAML."""
+    return f"evaluator: {json.dumps(dict(evaluator))}"
+
+
+def lines(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A table: first its head, then the noise ceiling, then every candidate."""
+    head = ("evaluator", "score", "seconds", "tau", "95 % interval")
+    rows = [("long, seed against seed", found["ceiling"])]
+    rows += [(each["level"], each) for each in found["candidates"]]
+    return [head] + [
+        (
+            name,
+            row["score"],
+            f"{row['seconds']:.3g}",
+            _shown(row["tau"]),
+            f"{_shown(row['low'])} to {_shown(row['high'])}",
+        )
+        for name, row in rows
+    ]
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def verdict(found: Mapping[str, Any]) -> str:
+    if found["advised"] is None:
+        return "no training here ranks: the architectures differ less than the seeds of one do"
+    level, score = found["advised"]
+    return (
+        f"the cheapest that still ranks (tau at least {ENOUGH:.0%} of the best, interval above 0):"
+        f" {level}, {score}"
+    )
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    head, *rows = lines(found)
+    table = [f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows)]
+    made = ", ".join(f"{name} {value}" for name, value in found["conditions"].items())
+    about = (
+        f"{found['architectures']} architectures drawn uniformly ({found['failed']} more failed), "
+        f"{found['seeds']} seeds. Tau: of one training and one long training with another seed."
+    )
+    advice = f"`{found['paste']}`" if found["paste"] else ""
+    parts = [
+        f"# Fidelity of {found['name']}",
+        about,
+        "\n".join(table),
+        verdict(found),
+        advice,
+        made,
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def picture(found: Mapping[str, Any], path: Path) -> bool:
+    """Scatter plots against the long trainings; False where matplotlib is not installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        return False
+    matplotlib.use("agg")
+    from matplotlib import pyplot as plt
+
+    shown = [row for row in found["candidates"] if row["trains"]]
+    levels = list(dict.fromkeys(row["level"] for row in shown))
+    names = list(dict.fromkeys(row["score"] for row in shown))
+    size = (3.4 * len(names), 3.0 * len(levels))
+    figure, axes = plt.subplots(len(levels), len(names), figsize=size, squeeze=False)
+    for row in shown:
+        axis = axes[levels.index(row["level"])][names.index(row["score"])]
+        axis.scatter(row["values"], found["truth"], s=12)
+        axis.set_title(f"tau {_shown(row['tau'])}", fontsize=9)
+        axis.set_xlabel(f"{row['level']}, {row['score']}")
+        axis.set_ylabel("accuracy, long")
+        axis.locator_params(nbins=4)
+    figure.suptitle(f"{found['name']}: seed against seed tau {_shown(found['ceiling']['tau'])}")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return True

@@ -1,0 +1,159 @@
+"""What `convnas worker` and `convnas proxy` do: find the study, then train for it or pass it on."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ... import __version__, strategies
+from ...evaluators import resolve_devices
+from ...search_space.errors import InputError
+from ..config.schema import ExperimentConfig, read_config
+from ..errors import RunError
+from ..experiment import pruner_of
+from ..ports import check_port
+from ..run import study as records
+from ..run.directory import RunDirectory
+from ..run.postgres import Database
+from ..search.jobs import setup_of, slots_of
+from ..search.loop import Ending
+from ..search.progress import Progress
+from ..search.signals import StopRequest
+from ..workers.pool import WorkerPool
+from .joining import join
+from .place import StudyPlace, find
+
+_LOOK = 0.2
+
+
+def work(
+    where: str,
+    study: str | None,
+    *,
+    device: str,
+    workers: int | str,
+    log: Callable[[str], None],
+) -> tuple[Ending, int]:
+    """Train for the study at `where` until its search is over; the ending, and the trials ended here.
+
+    Raises InputError where there is no such study, RunError where it is no longer reached.
+    """
+    url, study = _address(where, study)
+    with _errors(url):
+        place = find(url, study)
+        try:
+            config = read_config(place.config, device=device, workers=workers)
+            return _work(place, config, log)
+        finally:
+            place.close()
+
+
+def _work(
+    place: StudyPlace, config: ExperimentConfig, log: Callable[[str], None]
+) -> tuple[Ending, int]:
+    its = config.versions.get("convnas", __version__)
+    if its != __version__:
+        log(f"warning: the search was launched with convnas {its}, and this is {__version__}")
+    found = resolve_devices(config.device)
+    resolved = str(found[0]) if len(found) == 1 else "cuda"
+    config = config.model_copy(update={"device": resolved})
+    feasible = config.feasible(config.search_space())
+    strategy = config.strategy
+    study = records.open_study(
+        place.storage,
+        place.study,
+        sampler=strategies.create(strategy.name, feasible, seed=config.seed, **strategy.settings),
+        pruner=pruner_of(config, log),
+    )
+    slots = slots_of(config, feasible.dearest(), trials=config.trials)
+    log(f"worker: study {place.study!r}, {len(slots)} workers on {', '.join(dict.fromkeys(slots))}")
+    made = 0
+
+    def count(progress: Progress) -> None:
+        nonlocal made
+        made += bool(progress.news)
+
+    with tempfile.NamedTemporaryFile(prefix="convnas-worker-", suffix=".txt") as output:
+        try:
+            with (
+                WorkerPool(
+                    slots,
+                    setup_of(config, feasible.cheapest()),
+                    log=Path(output.name),
+                    timeout=config.trial_timeout,
+                ) as pool,
+                StopRequest(pool.wake) as stop,
+            ):
+                ending = join(
+                    config,
+                    study,
+                    feasible,
+                    place.ledger,
+                    pool,
+                    stop=lambda: stop.asked,
+                    log=log,
+                    watch=count,
+                    on_best=lambda architecture: None,
+                    follow=False,
+                )
+        finally:
+            # What the processes that train have printed: in a cluster's logs, or it is gone.
+            for line in Path(output.name).read_text(errors="replace").splitlines():
+                log(f"| {line}")
+    return ending, made
+
+
+def serve_proxy(
+    where: str,
+    host: str,
+    port: int,
+    *,
+    announce: Callable[[str], None],
+    stop: Callable[[], bool],
+) -> None:
+    """Serve until `stop` says so. Raises InputError, and RunError where there is no server."""
+    url, _ = _address(where, None)
+    check_port(port, host)
+    with _errors(url):
+        storage = Database.parse(url, key="STORAGE_URL").open(connections=64)
+        try:
+            from .grpc_proxy import serve
+
+            server = serve(storage, host, port)
+            announce(f"grpc://{host}:{port}")
+            while not stop():
+                time.sleep(_LOOK)
+            server.stop(grace=5).wait()
+        finally:
+            storage.engine.dispose()
+
+
+def _address(where: str, study: str | None) -> tuple[str, str | None]:
+    # A mistyped address, which may hold a password, is not repeated as the path of a run.
+    if "://" in where or ("@" in where and not Path(where).exists()):
+        return where, study
+    run = RunDirectory.existing(where)
+    place = run.study
+    if not isinstance(place, Database):
+        allowed = (
+            "this run keeps its study in a file, for one machine; for several, set"
+            " storage: postgresql://USER@HOST/DATABASE in its config before the first launch"
+        )
+        raise InputError("RUN_DIR", where, allowed)
+    return place.url, study or place.study
+
+
+@contextmanager
+def _errors(url: str) -> Iterator[None]:
+    with records.storage_errors(url):
+        try:
+            yield
+        except Exception as e:
+            # grpc's, without importing it where it is not used.
+            if type(e).__module__.partition(".")[0] != "grpc":
+                raise
+            code = e.code() if hasattr(e, "code") else type(e).__name__
+            raise RunError(f"the proxy {url} no longer answers: {code}") from e

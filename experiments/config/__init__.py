@@ -1,0 +1,1 @@
+"""What a config file says; reading it prepares nothing."""

@@ -1,0 +1,1 @@
+"""The best architectures as files to take away."""

@@ -1,0 +1,84 @@
+"""A network as a graph that runs without convnas: torch.export's .pt2, and ONNX."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...search_space.errors import InputError
+from ..errors import RunError
+
+TOLERANCE = 1e-4
+"""Greatest difference between ONNX Runtime's outputs and torch's, relative to the largest output
+where that is above 1."""
+
+
+def pt2_bytes(network: nn.Module, shape: tuple[int, int, int], info: Mapping[str, Any]) -> bytes:
+    """For `torch.export.load`; the batch may have any size, and `info` goes along as an extra
+    file, convnas.json."""
+    with _quiet(), torch.no_grad():
+        batch = {0: torch.export.Dim("batch")}
+        program = torch.export.export(network, (_images(2, shape),), dynamic_shapes=(batch,))
+        buffer = io.BytesIO()
+        torch.export.save(program, buffer, extra_files={"convnas.json": json.dumps(info)})
+    return buffer.getvalue()
+
+
+def onnx_bytes(network: nn.Module, shape: tuple[int, int, int], info: Mapping[str, Any]) -> bytes:
+    """One file with its weights; input "images", output "logits", any batch size, `info` among its
+    metadata under "convnas". It is run in ONNX Runtime and must give what torch gives.
+
+    Raises InputError where the extra `onnx` is not installed, RunError where outputs differ.
+    """
+    try:
+        import onnx
+        import onnxruntime
+        import onnxscript  # noqa: F401  (torch's exporter is written with it)
+    except ImportError as e:
+        missing = f"it needs {e.name}, which pip install 'convnas[onnx]' brings"
+        raise InputError("format", "onnx", missing) from e
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            network,
+            (_images(2, shape),),
+            dynamo=True,
+            verbose=False,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+        )
+    assert program is not None
+    model = program.model_proto
+    onnx.helper.set_model_props(model, {"convnas": json.dumps(info)})
+    content: bytes = model.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    for size in (1, 3):
+        images = _images(size, shape)
+        with torch.no_grad():
+            expected: Tensor = network(images)
+        (given,) = session.run(None, {"images": images.numpy()})
+        difference = float((torch.from_numpy(given) - expected).abs().max())
+        if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
+            raise RunError(f"ONNX Runtime's outputs differ from torch's by {difference:.2g}")
+    return content
+
+
+def _images(size: int, shape: tuple[int, int, int]) -> Tensor:
+    """(size, C, H, W) normal noise, as normalised images are."""
+    return torch.randn(size, *shape, generator=torch.Generator().manual_seed(size))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without torch's notices about its own future, which no user of an export can act on."""
+    with warnings.catch_warnings():
+        for kind in (FutureWarning, DeprecationWarning, UserWarning):
+            warnings.simplefilter("ignore", kind)
+        yield

@@ -1,0 +1,124 @@
+"""The card beside an export: what the network is, what it costs, how good it is, how to load it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ... import __version__
+from ...search_space import Cost, format_quantity
+from ...search_space import cost as cost_of
+from ..run.results import Found
+
+LOADING = {
+    "yaml": ("convnas", "network = convnas.build_network(convnas.Architecture.load({file!r}))"),
+    "json": ("convnas", "network = convnas.build_network(convnas.Architecture.load({file!r}))"),
+    "pt": ("convnas", "network = convnas.load_network({file!r})"),
+    "pt2": ("torch", "network = torch.export.load({file!r}).module()"),
+    "onnx": ("onnxruntime", "session = onnxruntime.InferenceSession({file!r})"),
+    "py": ("{stem}", "network = {stem}.load()"),
+    "timm": ("timm, {stem}", "network = timm.create_model({name!r}, pretrained=True)"),
+}
+"""A format -> what Python imports, and the line that loads it."""
+
+
+def model_name(found: Found) -> str:
+    """The architecture's name in timm, fit for Python and file names."""
+    return f"convnas_{found.architecture.key}"
+
+
+def card_facts(found: Found, info: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain data that formats with room for it carry inside."""
+    return {
+        "architecture": found.architecture.to_dict(),
+        "score": found.score,
+        "flops": found.flops,
+        "params": found.params,
+        **info,
+        "versions": _versions(),
+    }
+
+
+def card_text(
+    found: Found,
+    info: Mapping[str, Any],
+    *,
+    file: str,
+    form: str,
+    data: Mapping[str, Any],
+    seed: int,
+    folded: bool,
+    plugins: Sequence[str] = (),
+) -> str:
+    """Markdown. `info`: what was kept with the weights; empty for a format without weights."""
+    cost = cost_of(found.architecture)
+    stem = file.partition(".")[0]
+    loading = [line.format(file=file, stem=stem, name=model_name(found)) for line in LOADING[form]]
+    # Operators of one's own are known once their modules are imported.
+    own = ", ".join(["", *plugins]) if loading[0] == "convnas" else ""
+    used = info.get("data", data)
+    norms = ", batch norms folded (for inference only)" if folded else ""
+    lines = [
+        f"# {file}",
+        "",
+        f"- **Architecture**: `{found.architecture}`{norms}",
+        f"- **Cost of one image**: {_cost(cost)}",
+        f"- **Accuracy**: {'; '.join(_accuracy(found, info))}",
+        f"- **Data**: {_data(used)}; seed {info.get('seed', seed)}",
+        f"- **Versions**: {', '.join(f'{k} {v}' for k, v in _versions().items())}",
+        "",
+        "```python",
+        f"import {loading[0]}{own}",
+        loading[1],
+        "```",
+        "",
+        *_normalisation(info),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _cost(cost: Cost) -> str:
+    return (
+        f"{format_quantity(cost.flops)} multiply-adds, {format_quantity(cost.params)} parameters,"
+        f" {format_quantity(cost.activations)} activations"
+    )
+
+
+def _accuracy(found: Found, info: Mapping[str, Any]) -> list[str]:
+    said = [f"search score {found.score:.4f} (validation, one seed, trial {found.trial})"]
+    if found.final is not None:
+        what = "" if found.final.spread is None else " (standard deviation)"
+        said.append(f"with {found.final.seeds} {found.final.shown}{what}")
+    tested = info.get("metrics", {}).get("test_accuracy")
+    if tested is not None:
+        said.append(f"these weights on the test split {tested:.4f} (one training)")
+    return said
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    sizes = data.get("sizes")
+    name = str(data.get("name"))
+    if not sizes:
+        return name
+    split = ", ".join(f"{count} {part}" for part, count in sizes.items())
+    joined = "; trained on train and validation together" if data.get("joined") else ""
+    return f"{name} ({split}, split by seed {data.get('split_seed')}{joined})"
+
+
+def _normalisation(info: Mapping[str, Any]) -> list[str]:
+    data = info.get("data", {})
+    if not data.get("mean"):
+        return []
+    mean, std = ([round(value, 4) for value in data[key]] for key in ("mean", "std"))
+    return [f"Its input is `(pixels - {mean}) / {std}`, channel by channel, in the data's units."]
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "convnas": __version__,
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,1 @@
+"""The launching side of a search under NNI."""

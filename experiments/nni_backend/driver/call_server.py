@@ -1,0 +1,121 @@
+"""A private Unix socket where the tuner and the trials of a run call the process that launched it."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ...workers.channel import Message
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Call:
+    """One connection. `send` and `hang_up` may be called from any thread."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end, self._rest = end, b""
+        self.over = False
+
+    def fileno(self) -> int:
+        return self._end.fileno()
+
+    def send(self, message: Message) -> None:
+        with suppress(OSError):
+            self._end.sendall(json.dumps(message).encode() + b"\n")
+
+    def hang_up(self, words: bytes = b"") -> None:
+        """Say the last words, if any, and close our half; the other end then closes its own."""
+        with suppress(OSError):
+            self._end.sendall(words)
+        with suppress(OSError):
+            self._end.shutdown(socket.SHUT_WR)
+
+    def receive(self) -> list[Message] | None:
+        try:
+            chunk = self._end.recv(65536)
+        except OSError:
+            return None
+        if not chunk:
+            return None
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError:
+            return None
+
+    def close(self) -> None:
+        self._end.close()
+
+
+class Switchboard:
+    """Hands `(call, message)` to `heard` from a thread of its own; the last message is `over`.
+
+    The socket lies in a folder that only this user can enter.
+    """
+
+    def __init__(self, heard: Callable[[Call, Message], None]) -> None:
+        self._heard = heard
+        self._folder = Path(tempfile.mkdtemp(prefix="convnas-"))
+        self.path = self._folder / "socket"
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._selector = selectors.DefaultSelector()
+        self._stop_read, self._stop_write = os.pipe()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._listener.bind(str(self.path))
+        self._listener.listen(128)
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(self._stop_read, selectors.EVENT_READ)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.write(self._stop_write, b"!")
+        self._thread.join()
+        for key in list(self._selector.get_map().values()):
+            if isinstance(key.data, Call):
+                key.data.close()
+        self._selector.close()
+        self._listener.close()
+        os.close(self._stop_read)
+        os.close(self._stop_write)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _serve(self) -> None:
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._listener:
+                    end, _ = self._listener.accept()
+                    self._selector.register(end, selectors.EVENT_READ, Call(end))
+                elif isinstance(key.data, Call):
+                    self._listen(key.fileobj, key.data)
+                else:
+                    return
+
+    def _listen(self, end: Any, call: Call) -> None:
+        messages = call.receive()
+        for message in messages or []:
+            self._heard(call, message)
+        if messages is None:
+            call.over = True
+            self._selector.unregister(end)
+            call.close()
+            self._heard(call, {"kind": "over"})

@@ -1,0 +1,1 @@
+"""A trial, which NNI's manager starts."""

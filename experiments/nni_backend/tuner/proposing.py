@@ -1,0 +1,60 @@
+"""What the tuner gives out next: the study is asked, and N trials in all are never exceeded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from optuna.trial import TrialState
+
+from .... import strategies
+from ...config.schema import ExperimentConfig
+from ...run import study as records
+from ...run.directory import RunDirectory
+from ...search.propose import Asking, Proposal
+from ..parameters import nni_parameters
+
+
+class Proposing:
+    """The study of `run`, asked from the tuner's process. `limit`: trials in all, None for any."""
+
+    def __init__(self, run: RunDirectory, config: ExperimentConfig, *, limit: int | None) -> None:
+        self._limit = limit
+        self.feasible = config.feasible(config.search_space())
+        self.storage = records.open_storage(run.study_path)
+        records.write_quickly(self.storage)
+        name, settings = config.strategy.name, config.strategy.settings
+        self.study = records.open_study(
+            self.storage,
+            sampler=strategies.create(name, self.feasible, seed=config.seed, **settings),
+        )
+        self._asking = Asking(self.study, self.feasible, refuse=self._refuse, log=run.log)
+
+    @property
+    def exhausted(self) -> bool:
+        return self._asking.exhausted
+
+    def start(self, but: Collection[int]) -> None:
+        """Adopt what is left running, save the trials that NNI itself starts again."""
+        self._asking.take_stock(self.study.get_trials(deepcopy=False), but)
+
+    def next(self) -> Proposal | None:
+        if (left := self._asking.left()) is not None:
+            return left
+        while not self._asking.exhausted:
+            if self._limit is not None and self._count() >= self._limit:
+                return None
+            if (proposal := self._asking.new()) is not None:
+                return proposal
+        return None
+
+    def _count(self) -> int:
+        return sum(records.count(self.study.get_trials(deepcopy=False)).values())
+
+    def nni_parameters(self, proposal: Proposal) -> dict[str, Any]:
+        params = self.feasible.params(proposal.architecture)
+        return nni_parameters(params, self.feasible.distributions)
+
+    def _refuse(self, trial: Any, reason: str) -> None:
+        trial.set_user_attr("reason", reason)
+        self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)

@@ -1,0 +1,234 @@
+"""The study of a run, read and written: Optuna trials on one side, our words on the other.
+
+The study is the only truth. A trial's user attributes hold what Optuna has no place for:
+`architecture` and `key`, `curve` (score of each epoch), the evaluator's metrics under
+`metric.<name>`, `score`, `values` (its objectives), and `reason` where it failed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import optuna
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+
+from ...search_space.errors import InputError
+from ..errors import RunError
+from .objectives import directions
+from .postgres import Database
+
+StudyPlace = Path | Database
+"""Where a run's study is: a file, or a database that other machines reach."""
+
+STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+    "running": TrialState.RUNNING,
+}
+
+
+FINAL = " (final)"
+"""After the main study's name: the name of the second one, with the final choice's trials."""
+
+_METRIC_NAMES = "study:metric_names"
+"""Where `Study.set_metric_names`, which warns that it is experimental, writes."""
+
+_STORAGE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
+
+
+def create_study(
+    place: StudyPlace,
+    name: str,
+    objectives: Sequence[str],
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Make the study if it is not there: a whole one or none, whatever interrupts.
+
+    `facts` become the study's user attributes, for people who look at it.
+    """
+    if isinstance(place, Database):
+        storage = place.open(create=True)
+        _create(storage, name, objectives, facts)
+        storage.engine.dispose()
+        return
+    if place.exists():
+        return
+    unfinished = place.with_name(f".{place.name}.new")
+    unfinished.unlink(missing_ok=True)
+    with storage_errors(place):
+        storage = RDBStorage(f"sqlite:///{unfinished}")
+        _create(storage, name, objectives, facts)
+        storage.engine.dispose()
+    os.replace(unfinished, place)
+
+
+def _create(
+    storage: RDBStorage, name: str, objectives: Sequence[str], facts: Mapping[str, Any] | None
+) -> None:
+    try:
+        study = optuna.create_study(
+            storage=storage, study_name=name, directions=directions(objectives)
+        )
+    except optuna.exceptions.DuplicatedStudyError:
+        return
+    # What Optuna's dashboard calls the objectives.
+    storage.set_study_system_attr(study._study_id, _METRIC_NAMES, list(objectives))
+    for key, value in (facts or {}).items():
+        study.set_user_attr(key, value)
+
+
+def open_storage(place: StudyPlace) -> RDBStorage:
+    """Raises InputError when there is no usable study."""
+    if isinstance(place, Database):
+        return place.open()
+    return _open(place, f"sqlite:///{place}")
+
+
+def open_to_read(place: StudyPlace) -> RDBStorage:
+    """As `open_storage`, but the database refuses whoever tries to write."""
+    if isinstance(place, Database):
+        return place.open(read_only=True)
+    return _open(place, f"sqlite:///file:{quote(str(place.absolute()))}?mode=ro&uri=true")
+
+
+def _open(path: Path, url: str) -> RDBStorage:
+    if not path.is_file():
+        raise InputError(str(path), "this file", "the run has no study; launch it again")
+    try:
+        storage = RDBStorage(url, skip_table_creation=True)
+        studies = storage.get_all_studies()
+    except (*_STORAGE_ERRORS, RuntimeError, AssertionError) as e:
+        raise InputError(str(path), "this file", "it is not a study that Optuna can read") from e
+    if not studies:
+        raise InputError(str(path), "this file", "it must hold a study")
+    return storage
+
+
+def write_quickly(storage: RDBStorage) -> None:
+    """Write ahead, without waiting for the disk at each of a trial's thirty small writes.
+
+    A killed process loses nothing by it, and a power cut the last moments but never the file.
+    """
+
+    if storage.engine.dialect.name != "sqlite":
+        return
+
+    def prepare(connection: Any, record: object) -> None:
+        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        if mode == "wal":  # some network file systems refuse
+            connection.execute("PRAGMA synchronous=NORMAL")
+
+    event.listen(storage.engine, "connect", prepare)
+    storage.engine.dispose()
+
+
+def close(storage: RDBStorage) -> None:
+    """Leave one plain file that can be copied, and read where nothing may be written."""
+    if storage.engine.dialect.name == "sqlite":
+        with storage.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
+        storage.engine.dispose()
+
+
+def open_study(
+    storage: BaseStorage,
+    name: str | None = None,
+    *,
+    sampler: optuna.samplers.BaseSampler | None = None,
+    pruner: optuna.pruners.BasePruner | None = None,
+) -> optuna.Study:
+    """The main study: the one called `name`, by default the first one in the storage."""
+    if name is None:
+        name = min(storage.get_all_studies(), key=lambda study: study._study_id).study_name
+    return optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
+
+
+def study_at(storage: RDBStorage, place: StudyPlace) -> optuna.Study:
+    """The main study of a run. Raises InputError where a database does not have it."""
+    if not isinstance(place, Database):
+        return open_study(storage)
+    try:
+        return open_study(storage, place.study)
+    except KeyError as e:
+        known = ", ".join(optuna.get_all_study_names(storage)) or "none"
+        raise InputError("name", place.study, f"studies in {place}: {known}") from e
+
+
+def read_trials(place: StudyPlace) -> list[FrozenTrial]:
+    """All trials of a run's main study."""
+    return read_all(place)[0]
+
+
+def read_all(place: StudyPlace) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+    """All trials of a run's main study, and of its final choice (none where it has made none)."""
+    with storage_errors(place):
+        storage = open_storage(place)
+    try:
+        with storage_errors(place):
+            main = study_at(storage, place)
+            name = main.study_name + FINAL
+            final = []
+            if name in optuna.get_all_study_names(storage):
+                study = optuna.load_study(study_name=name, storage=storage)
+                final = study.get_trials(deepcopy=False)
+            return main.get_trials(deepcopy=False), final
+    finally:
+        storage.engine.dispose()
+
+
+@contextmanager
+def storage_errors(place: StudyPlace | str) -> Iterator[None]:
+    """A full disk or a server that is not there becomes one line; the study stays as it was."""
+    try:
+        yield
+    except _STORAGE_ERRORS as e:
+        cause: BaseException = e
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        message = " ".join(str(getattr(cause, "orig", None) or cause).split())[:200]
+        raise RunError(f"the study {place} cannot be used: {message}") from e
+
+
+def count(trials: list[FrozenTrial]) -> dict[str, int]:
+    return {word: sum(trial.state == state for trial in trials) for word, state in STATES.items()}
+
+
+def ranked(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Complete trials, best first: by score, then fewer flops, then the earlier one."""
+    complete = [t for t in trials if t.state == TrialState.COMPLETE and t.values is not None]
+    return sorted(
+        complete, key=lambda t: (-t.values[0], t.user_attrs.get("flops", math.inf), t.number)
+    )
+
+
+def tell_kept(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Tell the study a running trial's end, from the values that were kept with it."""
+    if trial.user_attrs["pruned"]:
+        study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
+    else:
+        study.tell(trial.number, trial.user_attrs["values"], skip_if_finished=True)
+
+
+def metrics_of(trial: FrozenTrial) -> dict[str, float]:
+    attrs: Mapping[str, Any] = trial.user_attrs
+    return {k.removeprefix("metric."): v for k, v in attrs.items() if k.startswith("metric.")}
+
+
+def reasons(trials: list[FrozenTrial]) -> dict[str, int]:
+    """Why trials failed, and how many, the most frequent first."""
+    found: dict[str, int] = {}
+    for trial in trials:
+        if trial.state == TrialState.FAIL:
+            reason = trial.user_attrs.get("reason", "no reason kept")
+            found[reason] = found.get(reason, 0) + 1
+    return dict(sorted(found.items(), key=lambda item: -item[1]))

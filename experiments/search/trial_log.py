@@ -1,0 +1,230 @@
+"""What becomes of running trials: kept in the study, counted, and shown to whoever watches."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from ...search_space import Architecture
+from ..config.schema import ExperimentConfig
+from ..run import study as records
+from ..run.objectives import values
+from ..workers.events import Event, Failed, Reported, Scored
+from .progress import Progress, Watch
+from .propose import Proposal
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial is over: `score` where it has one, `reason` where it failed."""
+
+    number: int
+    state: TrialState
+    score: float | None = None
+    reason: str = ""
+
+
+@dataclass
+class _Running:
+    trial: Trial
+    architecture: Architecture
+    curve: dict[int, float] = field(default_factory=dict)
+
+
+def always(trial: Trial) -> bool:
+    """For trials that nobody else can take."""
+    return True
+
+
+def nobody(ended: Ended) -> None:
+    """For a search that tells nobody but the study."""
+
+
+class Telling:
+    """The running trials of one search. The study hears of everything before anybody else.
+
+    `share` is the part of the space inside the budget; `log` takes one line for people; `watch` is
+    called after every change, `ended` after every trial's end. `ours` says whether a trial that has
+    come to its end is still this search's to tell.
+    """
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        study: optuna.Study,
+        storage: BaseStorage,
+        *,
+        share: float,
+        log: Callable[[str], None],
+        watch: Watch,
+        ended: Callable[[Ended], None] = nobody,
+        ours: Callable[[Trial], bool] = always,
+    ) -> None:
+        self._config, self._study, self._storage = config, study, storage
+        self._share, self._log, self._watch = share, log, watch
+        self.listeners = [ended]
+        """Called in turn, after the study has heard of a trial's end."""
+        self._ours = ours
+        self._counts = {"complete": 0, "pruned": 0, "failed": 0}
+        self._started, self._done_here = time.monotonic(), 0
+        self.running: dict[int, _Running] = {}
+        self.best: tuple[float, Architecture] | None = None
+
+    @property
+    def prunes(self) -> bool:
+        """Whether a worker is to wait for a verdict after each report."""
+        return self._config.pruner.name != "none"
+
+    @property
+    def done(self) -> int:
+        """Trials that are over: complete, pruned and failed ones."""
+        return sum(self._counts.values())
+
+    @property
+    def open(self) -> int:
+        """How many more trials may start."""
+        return self._config.trials - self.done - len(self.running)
+
+    def take_stock(self) -> list[FrozenTrial]:
+        """Count what the study holds, and return it. Whatever has its score is told first."""
+        for trial in self._study.get_trials(deepcopy=False):
+            if trial.state == TrialState.RUNNING and "score" in trial.user_attrs:
+                # It was scored; the run ended between keeping the score and telling the study.
+                records.tell_kept(self._study, trial)
+        return self.recount()
+
+    def recount(self) -> list[FrozenTrial]:
+        """As `take_stock`, changing nothing."""
+        trials = self._study.get_trials(deepcopy=False)
+        counted = records.count(trials)
+        self._counts = {word: counted[word] for word in self._counts}
+        for best in records.ranked(trials)[:1]:
+            self.best = (best.values[0], Architecture.from_dict(best.user_attrs["architecture"]))
+        return trials
+
+    def start(self, proposal: Proposal) -> None:
+        running = _Running(proposal.trial, proposal.architecture)
+        self.running[proposal.trial.number] = running
+        self.show("")
+
+    def hear(self, event: Event) -> bool:
+        """Keep what a worker said of a running trial; True means that the trial is to stop."""
+        if isinstance(event, Reported):
+            return self._report(event)
+        if not self._ours(self.running[event.trial].trial):
+            self.drop(event.trial)
+        elif isinstance(event, Scored):
+            self._score(event)
+        elif isinstance(event, Failed):
+            self.fail(self.running[event.trial].trial, event.reason)
+        return False
+
+    def _report(self, event: Reported) -> bool:
+        running = self.running[event.trial]
+        score = event.metrics.get("score", event.metrics.get("accuracy"))
+        if score is None or not math.isfinite(score):
+            return False
+        running.curve[event.epoch] = score
+        trial_id = running.trial._trial_id
+        self._storage.set_trial_intermediate_value(trial_id, event.epoch, score)
+        if not self.prunes:
+            return False
+        # Only this attempt's curve: an adopted trial may hold a longer, older one.
+        seen = self._storage.get_trial(trial_id)
+        seen.intermediate_values = dict(running.curve)
+        return bool(self._study.pruner.prune(self._study, seen))  # numpy's, not JSON's
+
+    def _score(self, event: Scored) -> None:
+        running = self.running[event.trial]
+        if not math.isfinite(event.score):
+            self.fail(running.trial, f"its score is {event.score}")
+            return
+        found = [event.score]
+        try:
+            if not event.pruned:
+                wanted = self._config.objectives
+                metrics = {**event.metrics, **_known(running.trial)}
+                found = values(wanted, event.score, running.architecture, metrics)
+        except ValueError as e:
+            self.fail(running.trial, str(e))
+            return
+        kept = {"curve": list(event.curve), "pruned": event.pruned, "values": found}
+        _keep(running.trial, event.metrics, **kept)
+        running.trial.set_user_attr("score", event.score)
+        self._tell(event.trial, found, pruned=event.pruned)
+
+    def _tell(self, number: int, found: list[float], *, pruned: bool) -> None:
+        running, score = self.running.pop(number), found[0]
+        text = stages_text(running.architecture)
+        if pruned:
+            self._study.tell(running.trial, state=TrialState.PRUNED, skip_if_finished=True)
+            self._counts["pruned"] += 1
+            self._over(Ended(number, TrialState.PRUNED, score), f"pruned at {score:.4f}  {text}")
+            return
+        # Another process may have found the kept score first, see `take_stock`.
+        self._study.tell(running.trial, found, skip_if_finished=True)
+        self._counts["complete"] += 1
+        if self.best is None or score > self.best[0]:
+            self.best = (score, running.architecture)
+        self._over(Ended(number, TrialState.COMPLETE, score), f"{score:.4f}  {text}")
+
+    def drop(self, number: int) -> None:
+        """Another machine has taken this trial over, and tells its end."""
+        if self.running.pop(number, None):
+            self._log(f"trial {number}: taken over by another worker")
+
+    def fail(self, trial: Trial, reason: str) -> None:
+        """Tell the study that a trial, running here or only asked for, failed."""
+        self.running.pop(trial.number, None)
+        trial.set_user_attr("reason", reason)
+        self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+        self._counts["failed"] += 1
+        self._over(Ended(trial.number, TrialState.FAIL, reason=reason), f"failed, {reason}")
+
+    def _over(self, ended: Ended, news: str) -> None:
+        self._done_here += 1
+        self._log(f"trial {ended.number}: {news}")
+        for listener in self.listeners:
+            listener(ended)
+        self.show(f"trial {ended.number}: {news}")
+
+    def show(self, news: str) -> None:
+        remaining = max(0, self._config.trials - self.done)
+        pace = (time.monotonic() - self._started) / self._done_here if self._done_here else None
+        best_score, best = self.best if self.best else (None, None)
+        self._watch(
+            Progress(
+                total=self._config.trials,
+                **self._counts,
+                running=len(self.running),
+                best_score=best_score,
+                best=stages_text(best) if best else "",
+                feasible_share=self._share,
+                seconds_left=None if pace is None else pace * remaining,
+                news=news,
+            )
+        )
+
+
+def stages_text(architecture: Architecture) -> str:
+    """The choices alone, without backbone, input and classes, which all trials share."""
+    return str(architecture).partition(": ")[2]
+
+
+def _known(trial: Trial) -> dict[str, float]:
+    """What was known of the architecture before it was trained: its latency, in milliseconds."""
+    known = trial.user_attrs.get("latency_ms")
+    return {} if known is None else {"latency": known}
+
+
+def _keep(trial: Trial, metrics: Mapping[str, float], **more: object) -> None:
+    for name, value in metrics.items():
+        trial.set_user_attr(f"metric.{name}", value)
+    for name, thing in more.items():
+        trial.set_user_attr(name, thing)

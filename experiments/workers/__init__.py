@@ -1,0 +1,1 @@
+"""The processes that train, and how they are started, spoken to and replaced."""

@@ -1,0 +1,278 @@
+"""Warm worker processes, supervised: what a worker says, and how it ended, come back as events.
+
+A worker that crashes, is killed or hangs past its time costs the one trial it held, with the reason
+in words, and is replaced. Leaving the pool's `with` block leaves no process behind. The processes
+are forked by one of their own, `nursery.py`, which tells how each ended.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import selectors
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from ...search_space.errors import InputError
+from ..errors import RunError
+from .channel import Channel, Message
+from .events import Event, Failed, Reported, Scored, in_words
+from .fork_server_client import Nursery
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+_START_LIMIT = 300.0
+"""Seconds a worker may take to import, load its data and say ready."""
+
+
+@dataclass(eq=False)
+class _Worker:
+    number: int
+    channel: Channel
+    device: str
+    pid: int | None = None
+    since: float = field(default_factory=time.monotonic)
+    trial: int | None = None
+    ready: bool = False
+    stopped: str = ""
+    """Why it was told to end, if it was."""
+
+    @property
+    def waited_for(self) -> bool:
+        return not self.ready or self.trial is not None
+
+
+class WorkerPool:
+    """Worker processes that all hold the evaluator described by `setup`.
+
+    `workers` is their number, or the device of each. `setup` is JSON-able: evaluator, data, input,
+    classes, device, seed. What workers print goes to the file `log`. `timeout` is the limit of one
+    evaluation in seconds, None for no limit.
+    """
+
+    def __init__(
+        self,
+        workers: int | Sequence[str],
+        setup: Mapping[str, Any],
+        *,
+        log: Path,
+        timeout: float | None = None,
+    ) -> None:
+        own_device = [str(setup["device"])]
+        self._devices = own_device * workers if isinstance(workers, int) else list(workers)
+        self._setup, self._log, self._timeout = dict(setup), log, timeout
+        self._workers: dict[int, _Worker] = {}
+        self._numbers = itertools.count()
+        self._selector = selectors.DefaultSelector()
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_write, False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+
+    def __enter__(self) -> Self:
+        self._open_nursery()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close_nursery()
+        self._selector.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    @property
+    def pids(self) -> list[int]:
+        return [worker.pid for worker in self._workers.values() if worker.pid is not None]
+
+    @property
+    def idle(self) -> int:
+        """Workers that could take an evaluation now."""
+        return sum(not worker.waited_for for worker in self._workers.values())
+
+    def submit(
+        self, trial: int, architecture: Mapping[str, Any], *, seed: int, verdicts: bool
+    ) -> None:
+        """Hand `architecture` to an idle worker; what becomes of it comes back from `wait`.
+
+        With `verdicts` the worker waits for `verdict` after each of its reports.
+        """
+        worker = next(w for w in self._workers.values() if not w.waited_for)
+        worker.trial, worker.since = trial, time.monotonic()
+        with suppress(OSError):  # a worker that just died is noticed, with its reason, in `wait`
+            worker.channel.send(
+                "evaluate", architecture=dict(architecture), seed=seed, verdicts=verdicts
+            )
+
+    def verdict(self, trial: int, *, stop: bool) -> None:
+        for worker in self._workers.values():
+            if worker.trial == trial:
+                with suppress(OSError):
+                    worker.channel.send("verdict", stop=stop)
+
+    def cancel(self, trial: int, reason: str) -> None:
+        """End the evaluation of `trial`; it comes back from `wait` as failed for this reason."""
+        for worker in self._workers.values():
+            if worker.trial == trial:
+                self._stop(worker, reason)
+
+    def wake(self) -> None:
+        """Make a `wait` in progress return; safe in a signal handler."""
+        with suppress(BlockingIOError):
+            os.write(self._wake_write, b"!")
+
+    def wait(self, seconds: float) -> list[Event]:
+        """What happened, waiting up to `seconds` for something to.
+
+        Raises InputError when a worker cannot use its setup, RunError when workers do not start.
+        """
+        events: list[Event] = []
+        # Workers' words before the nursery's: what a worker said before it ended still counts.
+        ready = sorted(self._selector.select(self._until_deadline(seconds)), key=_workers_first)
+        for key, _ in ready:
+            if isinstance(key.data, _Worker):
+                if key.data.number in self._workers:
+                    events += self._listen(key.data)
+            elif key.fileobj is self._nursery:
+                events += self._hear_nursery()
+            else:
+                os.read(self._wake_read, 4096)
+        self._stop_the_late()
+        return events
+
+    def _listen(self, worker: _Worker) -> list[Event]:
+        messages = worker.channel.receive()
+        if messages is None:
+            # It is ending; the nursery will say how.
+            self._selector.unregister(worker.channel)
+            return []
+        return [event for message in messages for event in self._heard(worker, message)]
+
+    def _heard(self, worker: _Worker, message: Message) -> list[Event]:
+        kind = message.pop("kind")
+        if kind == "ready":
+            worker.ready = True
+            return []
+        if kind == "unusable":
+            raise InputError(message["key"], message["value"], message["allowed"])
+        assert worker.trial is not None
+        if kind == "report":
+            return [Reported(worker.trial, **message)]
+        trial, worker.trial = worker.trial, None
+        if kind == "failed":
+            if message["unexpected"] and worker.device != "cpu":
+                # After such an error a GPU context may be unusable.
+                self._replace(worker)
+            return [Failed(trial, message["reason"])]
+        return [Scored(trial, **{**message, "curve": tuple(message["curve"])})]
+
+    def _hear_nursery(self) -> list[Event]:
+        messages = self._nursery.receive()
+        if messages is None:
+            return self._replace_nursery()
+        events: list[Event] = []
+        for message in messages:
+            worker = self._workers.get(message["worker"])
+            if worker is None:
+                continue  # it was replaced, and has now ended
+            if message["kind"] == "started":
+                worker.pid = message["pid"]
+            else:
+                events += self._ended(worker, message["code"])
+        return events
+
+    def _ended(self, worker: _Worker, code: int) -> list[Event]:
+        events: list[Event] = []
+        while worker.channel in self._selector.get_map():
+            events += self._listen(worker)
+        reason = worker.stopped or in_words(code)
+        if not worker.ready:
+            raise RunError(f"workers do not start: {reason}; see {self._log}")
+        if worker.trial is not None:
+            events.append(Failed(worker.trial, reason))
+        self._replace(worker)
+        return events
+
+    def _until_deadline(self, seconds: float) -> float:
+        limits = [w.since + self._limit(w) for w in self._workers.values() if w.waited_for]
+        return max(0.0, min([seconds, *(limit - time.monotonic() for limit in limits)]))
+
+    def _limit(self, worker: _Worker) -> float:
+        if worker.stopped:
+            return float("inf")
+        if not worker.ready:
+            return _START_LIMIT
+        return float("inf") if self._timeout is None else self._timeout
+
+    def _stop_the_late(self) -> None:
+        now = time.monotonic()
+        for worker in self._workers.values():
+            if worker.waited_for and now - worker.since >= self._limit(worker):
+                self._stop(worker, self._too_late(worker))
+
+    def _stop(self, worker: _Worker, reason: str) -> None:
+        worker.stopped = reason
+        self._nursery.kill(worker.number)
+
+    def _too_late(self, worker: _Worker) -> str:
+        limit = f"trial_timeout, {self._timeout:g} s" if worker.ready else f"{_START_LIMIT:g} s"
+        return f"took longer than {limit}, and was stopped"
+
+    def _replace(self, worker: _Worker) -> None:
+        self._forget(worker)
+        self._nursery.kill(worker.number)
+        self._start(worker.device)
+
+    def _forget(self, worker: _Worker) -> None:
+        del self._workers[worker.number]
+        if worker.channel in self._selector.get_map():
+            self._selector.unregister(worker.channel)
+        worker.channel.close()
+
+    def _start(self, device: str) -> None:
+        ours, theirs = socket.socketpair()
+        worker = _Worker(next(self._numbers), Channel(ours), device)
+        self._workers[worker.number] = worker
+        self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+        with theirs:
+            self._nursery.start(worker.number, theirs.fileno())
+        with suppress(OSError):
+            worker.channel.send("setup", **{**self._setup, "device": device})
+
+    def _open_nursery(self) -> None:
+        self._nursery = Nursery(self._log)
+        self._selector.register(self._nursery, selectors.EVENT_READ)
+        for device in self._devices:
+            self._start(device)
+
+    def _close_nursery(self) -> int:
+        """End it and all its workers; its exit code."""
+        for worker in list(self._workers.values()):
+            self._forget(worker)
+        try:
+            self._selector.unregister(self._nursery)
+        except (KeyError, ValueError):
+            return 0  # it was closed, and its successor could not be started
+        return self._nursery.close()
+
+    def _replace_nursery(self) -> list[Event]:
+        workers = list(self._workers.values())
+        reason = in_words(self._close_nursery())
+        if not any(worker.ready for worker in workers):
+            raise RunError(f"workers do not start: {reason}; see {self._log}")
+        self._open_nursery()
+        return [Failed(w.trial, reason) for w in workers if w.trial is not None]
+
+
+def _workers_first(ready: tuple[selectors.SelectorKey, int]) -> bool:
+    return not isinstance(ready[0].data, _Worker)

@@ -1,0 +1,84 @@
+"""What a worker process does: load the data once, then score the architectures it is sent.
+
+It is forked by `nursery.py`, with torch imported. It hears `setup`, then `evaluate` and, where
+pruning is on, a `verdict` after every report. It says `ready` or `unusable`, then `report`, and
+`scored` or `failed`. It ends when the other end of its channel is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import traceback
+from collections.abc import Mapping
+
+import torch
+
+from ...evaluators import EvaluationError, Evaluator
+from ...search_space import Architecture
+from ...search_space.errors import InputError
+from ..config.hooks import create_evaluator
+from ..config.plugins import load_plugins
+from .channel import Channel, Message
+
+Inbox = queue.SimpleQueue[Message]
+
+
+def work(channel: Channel) -> None:
+    """Serve until the process is ended from outside, or the setup cannot be used."""
+    torch.set_num_threads(1)
+    inbox: Inbox = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(channel, inbox), daemon=True).start()
+    setup = inbox.get()
+    try:
+        load_plugins(setup.get("plugins", ()))
+        channels, height, width = setup["input"]
+        evaluator = create_evaluator(
+            setup["evaluator"],
+            setup["data"],
+            input=(channels, height, width),
+            classes=setup["classes"],
+            device=setup["device"],
+            seed=setup["seed"],
+        )
+    except InputError as error:
+        e = error.under("space") if error.key in ("input", "classes") else error
+        channel.send("unusable", key=e.key, value=str(e.value), allowed=e.allowed)
+        return
+    channel.send("ready")
+    while True:
+        _evaluate(evaluator, inbox.get(), channel, inbox)
+
+
+def _evaluate(evaluator: Evaluator, job: Message, channel: Channel, inbox: Inbox) -> None:
+    def report(epoch: int, metrics: Mapping[str, float]) -> bool:
+        channel.send("report", epoch=epoch, metrics=dict(metrics))
+        return bool(job["verdicts"] and inbox.get()["stop"])
+
+    try:
+        result = evaluator.evaluate(
+            Architecture.from_dict(job["architecture"]), seed=job["seed"], report=report
+        )
+    except EvaluationError as e:
+        channel.send("failed", reason=" ".join(str(e).split()), unexpected=False)
+    except Exception as e:  # noqa: BLE001  (whatever it is, it ends this trial only)
+        traceback.print_exc()
+        reason = " ".join(f"{type(e).__name__}: {e}".split())[:500]
+        channel.send("failed", reason=reason, unexpected=True)
+    else:
+        channel.send(
+            "scored",
+            score=float(result.score),
+            metrics=dict(result.metrics),
+            curve=list(result.curve),
+            pruned=result.pruned,
+        )
+
+
+def _listen(channel: Channel, inbox: Inbox) -> None:
+    while (messages := channel.receive()) is not None:
+        for message in messages:
+            inbox.put(message)
+    # The parent is gone, and whatever the main thread is computing is for nobody.
+    os._exit(0)

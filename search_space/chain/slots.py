@@ -1,0 +1,206 @@
+"""What is chosen one after another: a stage, or (granularity "block") each block of a stage.
+
+A slot lists its options and says what each costs after a given state and what it hands on. The
+state between two slots is the feature map, and within a stage whether its blocks have ended.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+from ..architecture import Choice, StageChoice
+from ..backbones import Backbone
+from ..costs.count import block_cost, stage_cost
+from ..layers.base import LayerCost, Signal
+from ..network.blocks import Block
+from ..network.plan import plan_stage, plan_stage_block, stage_end
+from .stage_options import FACTORS, StageOptions
+
+ABSENT = "-"
+"""The label of a block that a shallower stage does not have."""
+
+
+class State(NamedTuple):
+    signal: Signal
+    ended: bool = False
+
+
+Option = Choice | None
+"""None: the block is absent."""
+
+
+class Slot(Protocol):
+    """`name`: of the Optuna parameter. `factors`: what is chosen beside the operator."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def stage(self) -> int: ...
+
+    @property
+    def factors(self) -> tuple[str, ...]: ...
+
+    def options(self) -> Iterator[Option]: ...
+
+    def after(self, state: State, option: Option) -> tuple[LayerCost, State] | None:
+        """The cost and the next state; None where the option may not follow. Raises
+        NotBuildable where it cannot be built."""
+
+    def blocks(self, state: State, option: Option) -> tuple[Block, ...]:
+        """What stands there in the network, for an option that `after` has a cost of."""
+
+
+@dataclass(frozen=True)
+class StageSlot:
+    """All blocks of stage `stage` (from 1) alike."""
+
+    backbone: Backbone
+    stage: int
+    listed: StageOptions
+
+    @property
+    def name(self) -> str:
+        return f"stage{self.stage}"
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        return tuple(factor for factor in FACTORS if len(getattr(self.listed, factor)) > 1)
+
+    def options(self) -> Iterator[Option]:
+        return self.listed.choices()
+
+    def after(self, state: State, option: Option) -> tuple[LayerCost, State] | None:
+        assert option is not None
+        cost, signal = stage_cost(self.backbone.name, self.stage - 1, state.signal, option)
+        return cost, State(signal)
+
+    def blocks(self, state: State, option: Option) -> tuple[Block, ...]:
+        assert option is not None
+        return plan_stage(self.backbone, self.stage - 1, state.signal, option)
+
+
+@dataclass(frozen=True)
+class BlockSlot:
+    """Block `number` (from 0) of stage `stage`. The first chooses the stage's width for all; one
+    beyond the least depth may be absent."""
+
+    backbone: Backbone
+    stage: int
+    number: int
+    listed: StageOptions
+
+    @property
+    def name(self) -> str:
+        return f"stage{self.stage}.block{self.number + 1}"
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        chosen = ("kernel", "width") if self.number == 0 else ("kernel",)
+        if self._is_vanilla:
+            chosen = ("width",)
+        return tuple(factor for factor in chosen if len(getattr(self.listed, factor)) > 1)
+
+    @property
+    def _is_vanilla(self) -> bool:
+        """Whether the backbone keeps this block's convolution plain, whatever is chosen."""
+        return self.backbone.first_vanilla and (self.stage, self.number) == (1, 0)
+
+    @property
+    def depths(self) -> tuple[int, ...]:
+        return self.listed.depth or (self.backbone.stages[self.stage - 1].depth,)
+
+    def options(self) -> Iterator[Option]:
+        kernels = self.listed.kernel or (None,)
+        widths = (self.listed.width or (None,)) if self.number == 0 else (None,)
+        operators = self.listed.operators()
+        if self._is_vanilla:
+            operators, kernels = [Choice("vanilla")], (None,)
+        for choice, kernel, width in itertools.product(operators, kernels, widths):
+            yield replace(choice, kernel=kernel, width=width)
+        if self.number >= min(self.depths):
+            yield None
+
+    def after(self, state: State, option: Option) -> tuple[LayerCost, State] | None:
+        ended = state.ended and self.number > 0
+        if option is None:
+            if not ended and self.number not in self.depths:
+                return None
+            return LayerCost(), self._handed(State(state.signal, ended=True))
+        if ended:
+            return None
+        if self.number > 0:
+            option = replace(option, width=self._width(state.signal))
+        first = self.number == 0
+        cost, signal = block_cost(self.backbone.name, self.stage - 1, first, state.signal, option)
+        return cost, self._handed(State(signal))
+
+    def blocks(self, state: State, option: Option) -> tuple[Block, ...]:
+        last = self.number + 1 == max(self.depths)
+        if option is None:
+            return stage_end(self.backbone, state.signal) if last else ()
+        if self.number > 0:
+            option = replace(option, width=self._width(state.signal))
+        first = self.number == 0
+        block = plan_stage_block(self.backbone, self.stage - 1, first, state.signal, option)
+        return (block, *(stage_end(self.backbone, block.out) if last else ()))
+
+    def _width(self, signal: Signal) -> float:
+        planes = self.backbone.stages[self.stage - 1].planes * self.backbone.expansion
+        return signal.channels / planes
+
+    def _handed(self, state: State) -> State:
+        if self.number + 1 < max(self.depths):
+            return state
+        end = stage_end(self.backbone, state.signal)
+        return State(end[-1].out if end else state.signal)
+
+
+def slots_of(backbone: Backbone, stages: tuple[StageOptions, ...], granularity: str) -> list[Slot]:
+    """All slots from the first stage to the last."""
+    slots: list[Slot] = []
+    for number, listed in enumerate(stages, 1):
+        if granularity == "stage":
+            slots.append(StageSlot(backbone, number, listed))
+            continue
+        depth = max(listed.depth or (backbone.stages[number - 1].depth,))
+        slots += [BlockSlot(backbone, number, block, listed) for block in range(depth)]
+    return slots
+
+
+def assembled(slots: list[Slot], chosen: list[Option]) -> tuple[StageChoice, ...]:
+    """The stages of an architecture from the option of every slot."""
+    stages: list[StageChoice] = []
+    for _, group in itertools.groupby(zip(slots, chosen, strict=True), lambda pair: pair[0].stage):
+        options = [option for _, option in group]
+        if isinstance(slots[0], StageSlot):
+            assert options[0] is not None
+            stages.append(options[0])
+        else:
+            blocks = [option for option in options if option is not None]
+            stages.append(tuple(replace(block, width=blocks[0].width) for block in blocks))
+    return tuple(stages)
+
+
+def taken_apart(slots: list[Slot], stages: tuple[StageChoice, ...]) -> list[Option]:
+    """The option of every slot from the stages of an architecture, the inverse of `assembled`.
+
+    Raises ValueError where a stage is of the other granularity or has too many blocks.
+    """
+    chosen: list[Option] = []
+    per_stage = itertools.groupby(slots, lambda slot: slot.stage)
+    for (_, group), stage in zip(per_stage, stages, strict=True):
+        places = list(group)
+        if isinstance(places[0], StageSlot) != isinstance(stage, Choice):
+            raise ValueError(f"{stage} is not chosen by {places[0].name}")
+        if isinstance(stage, Choice):
+            chosen.append(stage)
+            continue
+        if len(stage) > len(places) or len({block.width for block in stage}) > 1:
+            raise ValueError(f"{stage} has more blocks than the space, or several widths")
+        chosen += [stage[0], *(replace(block, width=None) for block in stage[1:])]
+        chosen += [None] * (len(places) - len(stage))
+    return chosen

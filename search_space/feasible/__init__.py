@@ -1,0 +1,1 @@
+"""The points of a chain inside limits, exactly: counted, drawn, ordered, found."""

@@ -1,0 +1,1 @@
+"""The operators and the layers around them, one file each."""

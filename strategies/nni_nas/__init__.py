@@ -1,0 +1,1 @@
+"""NNI's NAS strategies and one-shot trainers over our spaces."""

@@ -1,0 +1,1 @@
+"""Optuna's samplers, kept inside the budget and off repeats."""

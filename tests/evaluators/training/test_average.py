@@ -1,0 +1,70 @@
+"""The moving average against its definition, and what a training does with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from convnas.evaluators import Split, TrainingSettings, measure, train_network
+from convnas.evaluators.training.average import MovingAverage
+
+CPU = torch.device("cpu")
+
+
+def test_it_is_the_running_mean_that_its_definition_gives():
+    layer, norm = nn.Linear(2, 1, bias=False), nn.BatchNorm1d(1)
+    net = nn.Sequential(layer, norm)
+    average = MovingAverage(net, decay=0.6)
+    rng = np.random.default_rng(0)
+    expected = layer.weight.detach().double().numpy().copy()
+    statistic = 0.0  # batch normalisation's running mean
+    for n in range(30):
+        value = rng.normal(size=(1, 2))
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(value))
+            norm.running_mean.fill_(float(n))
+        average.update()
+        decay = min(0.6, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * value
+        statistic = decay * statistic + (1 - decay) * n
+    kept = average.tensors()
+    np.testing.assert_allclose(kept["0.weight"].numpy(), expected, rtol=1e-5)
+    assert kept["1.running_mean"].item() == pytest.approx(statistic, rel=1e-5)
+    assert "1.num_batches_tracked" not in kept
+
+
+def test_it_is_lent_to_the_network_and_taken_back():
+    net = nn.Linear(2, 2)
+    average = MovingAverage(net, decay=0.5)
+    first = net.weight.detach().clone()
+    with torch.no_grad():
+        net.weight.add_(1)
+    place = net.weight.data_ptr()
+    with average.applied():
+        assert torch.equal(net.weight, first)
+    assert torch.allclose(net.weight, first + 1)
+    assert net.weight.data_ptr() == place  # a captured CUDA graph goes on with it
+
+
+def test_a_training_measures_and_keeps_the_average():
+    data = Split(
+        torch.randn(40, 1, 2, 2, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 3
+    )
+
+    def trained(**settings):
+        torch.manual_seed(0)
+        layer = nn.Linear(4, 3)
+        net = nn.Sequential(nn.Flatten(), layer)
+        settings = TrainingSettings(epochs=3, batch_size=10, **settings)
+        history = train_network(net, data, data, settings, seed=0, device=CPU)
+        measured = measure(net, data, settings)
+        last = history.epochs[-1]
+        assert (last["accuracy"], last["loss"]) == measured
+        return layer.weight.detach()
+
+    plain, averaged = trained(), trained(ema=0.9)
+    assert not torch.allclose(plain, averaged)
+    # The steps themselves are the same: the average only looks on.
+    assert torch.allclose(plain, averaged, atol=0.5)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _ALLOWED = "it must be postgresql://USER@HOST:PORT/DATABASE"
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
-_SECRET = re.compile(r"(?<=//).*@|(?<=password=)[^&]*", re.IGNORECASE)
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_OPTION = re.compile(r"[A-Za-z_]+")
 _MAKING = 0x636F6E76  # "conv": the advisory lock of whoever makes tables or a study
 
 
@@ -35,21 +36,29 @@ class Database:
 
     @classmethod
     def parse(cls, text: str, study: str = "", *, key: str = "storage") -> Database:
-        """Raises InputError, which does not repeat a password."""
+        """Raises InputError, which repeats no more of `text` than its scheme.
+
+        A password may stand anywhere in an address that is refused, under any spelling.
+        """
         from sqlalchemy.engine import make_url
         from sqlalchemy.exc import ArgumentError
 
-        shown = _SECRET.sub("...", text)
+        scheme = _SCHEME.match(text)
+        shown = f"{scheme[0] if scheme else ''}..."
         try:
             url = make_url(text)
         except (ArgumentError, ValueError):
             # Not chained: their words may repeat the password.
             raise InputError(key, shown, _ALLOWED) from None
+        # SQLAlchemy has decoded the options' names: %6f is an o here.
         if url.password is not None or any("password" in name.lower() for name in url.query):
             allowed = (
                 "a password does not belong in it, where logs and process lists show it; leave it "
                 "out and set PGPASSWORD, or write it to ~/.pgpass, as for psql"
             )
+            raise InputError(key, shown, allowed)
+        if not all(_OPTION.fullmatch(name) for name in url.query):
+            allowed = f"{_ALLOWED}, with options like ?sslmode=require; one has no name of letters"
             raise InputError(key, shown, allowed)
         if url.drivername not in _SCHEMES:
             allowed = f"{_ALLOWED}; without it the study is a file in the run directory"

@@ -39,6 +39,12 @@ def test_an_address_without_a_password_is_kept_as_it_is(url: str) -> None:
         f"postgresql://me:{SECRET}@[host:port/db",
         f"mysql://me:{SECRET}@host/db",
         f"postgresql//me:{SECRET}@host/db",
+        f"postgresql://me@host/db?passw%6frd={SECRET}",
+        f"postgresql://me@host/db?%70%61%73%73%77%6F%72%64={SECRET}",
+        f"postgresql://me@host/db?passw%256frd={SECRET}",
+        f"postgresql://me@host/db?passw%00ord={SECRET}",
+        f"postgresql://me@host/db?ssl%70assword={SECRET}",
+        f"postgresql://me@host/?token={SECRET}",
     ],
 )
 def test_a_password_is_refused_in_one_line_that_does_not_repeat_it(

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..export.formats import FORMATS
 from .shared import JSON, emit, out_option, quiet_optuna
 
 
@@ -53,7 +54,7 @@ def status(run_dir: str, as_json: bool) -> None:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["yaml", "json", "pt", "pt2", "onnx", "py", "timm"]),
+    type=click.Choice(list(FORMATS)),
     default="yaml",
     help="All but yaml and json with trained weights (trained now if they are not yet). py: a"
     " module that needs torch alone; timm: one that also registers with timm [default: yaml].",

@@ -13,17 +13,6 @@ from ...search_space import Cost, format_quantity
 from ...search_space import cost as cost_of
 from ..run.results import Found
 
-LOADING = {
-    "yaml": ("convnas", "network = convnas.build_network(convnas.Architecture.load({file!r}))"),
-    "json": ("convnas", "network = convnas.build_network(convnas.Architecture.load({file!r}))"),
-    "pt": ("convnas", "network = convnas.load_network({file!r})"),
-    "pt2": ("torch", "network = torch.export.load({file!r}).module()"),
-    "onnx": ("onnxruntime", "session = onnxruntime.InferenceSession({file!r})"),
-    "py": ("{stem}", "network = {stem}.load()"),
-    "timm": ("timm, {stem}", "network = timm.create_model({name!r}, pretrained=True)"),
-}
-"""A format -> what Python imports, and the line that loads it."""
-
 
 def model_name(found: Found) -> str:
     """The architecture's name in timm, fit for Python and file names."""
@@ -47,18 +36,22 @@ def card_text(
     info: Mapping[str, Any],
     *,
     file: str,
-    form: str,
+    imports: str,
+    loads: str,
     data: Mapping[str, Any],
     seed: int,
     folded: bool,
     plugins: Sequence[str] = (),
 ) -> str:
-    """Markdown. `info`: what was kept with the weights; empty for a format without weights."""
+    """Markdown. `info`: what was kept with the weights; empty for a format without weights.
+
+    `imports` and `loads`: the lines that load `file`, see `formats.Format`.
+    """
     cost = cost_of(found.architecture)
     stem = file.partition(".")[0]
-    loading = [line.format(file=file, stem=stem, name=model_name(found)) for line in LOADING[form]]
+    fields = {"file": file, "stem": stem, "name": model_name(found)}
     # Operators of one's own are known once their modules are imported.
-    own = ", ".join(["", *plugins]) if loading[0] == "convnas" else ""
+    own = ", ".join(["", *plugins]) if imports == "convnas" else ""
     used = info.get("data", data)
     norms = ", batch norms folded (for inference only)" if folded else ""
     lines = [
@@ -71,8 +64,8 @@ def card_text(
         f"- **Versions**: {', '.join(f'{k} {v}' for k, v in _versions().items())}",
         "",
         "```python",
-        f"import {loading[0]}{own}",
-        loading[1],
+        f"import {imports.format(**fields)}{own}",
+        loads.format(**fields),
         "```",
         "",
         *_normalisation(info),

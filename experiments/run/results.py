@@ -164,9 +164,9 @@ def verdict(found: list[Found]) -> str | None:
     return said
 
 
-def need_best(run: RunDirectory, top: int) -> list[Found]:
-    """As `best_of`, but InputError where no trial is complete."""
-    found = best_of(run, top)
+def need_best(run: RunDirectory, top: int, *, front: bool = False) -> list[Found]:
+    """As `best_of`, or `front_of` with `front`, but InputError where no trial is complete."""
+    found = front_of(run) if front else best_of(run, top)
     if not found:
         raise InputError("RUN_DIR", str(run.path), "it must hold at least one complete trial")
     return found

@@ -71,7 +71,13 @@ def by_flop_counter(network: torch.nn.Module, shape: tuple[int, int, int]) -> in
 
 def forgetful_cost(architecture: Architecture) -> int:
     """The closed form with nothing remembered from other architectures."""
-    for cache in (costs.cost, costs._stage, costs._stem, costs._head, costs.block_cost):
+    for cache in (
+        costs.architecture_cost,
+        costs._stage,
+        costs._stem,
+        costs._head,
+        costs.block_cost,
+    ):
         cache.cache_clear()
     return convnas.cost(architecture).flops
 

@@ -24,16 +24,19 @@ if TYPE_CHECKING:
 _PLAIN_WIDTH = 160
 """Columns where the output is not a terminal."""
 
+AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+"""For every console: `[hetconv(p=4)]` is a stage of one block and no markup, `:p:` no emoji."""
+
 
 class LaunchView:
     """Shows a search on stderr: one live bar in a terminal, else a line for every finished trial."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False)
+        self._console = Console(stderr=True, **AS_IT_IS)
         self._bar = bars.Progress(
             bars.TextColumn("trial {task.completed:.0f}/{task.total:.0f}"),
             bars.BarColumn(bar_width=None),
-            bars.TextColumn("{task.description}"),
+            bars.TextColumn("{task.description}", markup=False),
             console=self._console,
             disable=not self._console.is_terminal,
         )
@@ -61,7 +64,7 @@ class LaunchView:
             )
         elif progress.news:
             line = f"{progress.done}/{progress.total}  {words}  ({progress.news})"
-            self._console.print(line, soft_wrap=True, markup=False)
+            self._console.print(line, soft_wrap=True)
 
 
 def _words(progress: Progress) -> str:
@@ -148,12 +151,12 @@ def print_rows(rows: list[list[str]]) -> None:
 
 def print_lines(*lines: str) -> None:
     for line in lines:
-        _out().print(line, soft_wrap=True, markup=False)
+        _out().print(line, soft_wrap=True)
 
 
 def _out() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_PLAIN_WIDTH)
+    console = Console(**AS_IT_IS)
+    return console if console.is_terminal else Console(width=_PLAIN_WIDTH, **AS_IT_IS)
 
 
 def print_space(summary: dict[str, Any]) -> None:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
+
+from torch import nn
 
 from ..architecture import Architecture, Choice, StageChoice
 from ..backbones import get_backbone
@@ -27,6 +29,7 @@ from ..network.plan import (
 )
 from .backward_memory import backward_bytes
 from .conventions import extra_flops, extras_of
+from .module_cost import Example, module_cost
 
 
 class PartCost(NamedTuple):
@@ -69,12 +72,23 @@ class Cost:
         }
 
 
-@lru_cache(maxsize=65536)
-def cost(architecture: Architecture, convention: str = "multiply-adds") -> Cost:
+@overload
+def cost(architecture: Architecture, convention: str = "multiply-adds") -> Cost: ...
+@overload
+def cost(module: nn.Module, example: Example, /) -> LayerCost: ...
+def cost(architecture: Any, convention: Any = "multiply-adds") -> Cost | LayerCost:
     """The cost of an architecture; `convention` is "multiply-adds" or "paper".
 
-    Raises InputError where a choice cannot be built, or for another convention.
+    Raises InputError where a choice cannot be built, or for another convention. Of any module
+    with an example of its input, `cost(module, example)`: see `module_cost`.
     """
+    if isinstance(architecture, nn.Module):
+        return module_cost(architecture, convention)
+    return architecture_cost(architecture, convention)
+
+
+@lru_cache(maxsize=65536)
+def architecture_cost(architecture: Architecture, convention: str) -> Cost:
     extras = extras_of(architecture, convention)
     backbone = get_backbone(architecture.backbone)
     check_stage_count(backbone, len(architecture.stages), "stages")

@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .base import LayerCost, NotBuildable, Signal
+from .conv_arguments import Size, conv_numbers, has_bias
 from .hetconv_execution import Execution, HetShape, TwoExecutions, check_execution, het_execution
 
 
@@ -30,24 +32,37 @@ class HetConv2d(TwoExecutions):
     scattered among zeros, or "grouped", a KxK convolution with p groups plus a 1x1 convolution on
     shuffled channels. `execution` names one; None follows the rule of `execution.py`.
 
-    Raises ValueError where p does not divide both channel counts or the kernel is even.
+    The arguments may have any form that nn.Conv2d takes or stores. Raises ValueError, naming the
+    argument, where p does not divide both channel counts, the kernel is even, height and width
+    differ, or dilation, groups or padding_mode are not nn.Conv2d's defaults.
     """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int = 3,
-        stride: int = 1,
-        padding: int = 1,
-        bias: bool = False,
+        kernel_size: Size = 3,
+        stride: Size = 1,
+        padding: Size | str = 1,
+        bias: bool | Tensor | None = False,
         p: int = 2,
         execution: Execution | None = None,
+        *,
+        dilation: Size = 1,
+        groups: int = 1,
+        padding_mode: str = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        numbers = conv_numbers(kernel_size, stride, padding, dilation, padding_mode)
+        kernel_size, stride, padding, dilation = numbers
         _check(in_channels, out_channels, p)
+        if groups != 1 or dilation != 1:
+            name, value = ("groups", groups) if groups != 1 else ("dilation", dilation)
+            raise ValueError(f"{name} must be 1 in a heterogeneous convolution, not {value}")
         if kernel_size % 2 == 0:
-            raise ValueError(f"the kernel must be odd to have a centre, not {kernel_size}")
+            raise ValueError(f"kernel_size must be odd to have a centre, not {kernel_size}")
         self.in_channels, self.out_channels, self.p = in_channels, out_channels, p
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.execution = check_execution(execution)
@@ -55,11 +70,13 @@ class HetConv2d(TwoExecutions):
         self._kept: tuple[Hashable, Tensor, tuple[Tensor, ...]] | None = None
         own = in_channels // p
         self.kernels = own * kernel_size**2
-        self.weight = nn.Parameter(torch.empty(out_channels, self.kernels + in_channels - own))
-        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+        width = self.kernels + in_channels - own
+        made: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.weight = nn.Parameter(torch.empty(out_channels, width, **made))
+        self.bias = nn.Parameter(torch.empty(out_channels, **made)) if has_bias(bias) else None
         dense, shuffled = _places(in_channels, kernel_size, p)
-        self.register_buffer("dense_place", dense, persistent=False)
-        self.register_buffer("shuffled_place", shuffled, persistent=False)
+        self.register_buffer("dense_place", dense.to(device), persistent=False)
+        self.register_buffer("shuffled_place", shuffled.to(device), persistent=False)
         self.dense_place: Tensor
         self.shuffled_place: Tensor
         self.reset_parameters()
@@ -213,8 +230,8 @@ class Het:
         return Signal(self.out_channels, *self.source.strided(self.stride))
 
     def cost(self) -> LayerCost:
-        own = self.source.channels // self.p
-        weights = self.out_channels * (own * self.kernel**2 + self.source.channels - own)
+        channels = self.source.channels, self.out_channels
+        weights = HetShape(*channels, self.kernel, self.stride, self.p).weights
         return LayerCost(
             flops=weights * self.out.area,
             params=weights + self.out_channels * self.bias,

@@ -36,6 +36,12 @@ class HetShape(NamedTuple):
     stride: int
     p: int
 
+    @property
+    def weights(self) -> int:
+        """Numbers of the filters: a KxK kernel for one input channel in p, else one number."""
+        own = self.in_channels // self.p
+        return self.out_channels * (own * self.kernel**2 + self.in_channels - own)
+
     def __str__(self) -> str:
         return (
             f"{self.in_channels}x{self.out_channels} kernel={self.kernel} stride={self.stride}"

@@ -15,12 +15,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .base import LayerCost, NotBuildable, Signal, half
+from .conv_arguments import Size, conv_numbers, has_bias
 from .frequency import FeatureMap, low_channels
 
 
@@ -35,8 +37,10 @@ class OctConv2d(nn.Module):
     `groups` applies to all four paths, at most as many as a path has outputs; a depthwise
     convolution (groups = C_in = C_out) drops the two cross paths (paper, section 3.3).
 
-    Raises ValueError for alphas outside 0..1, strides above 2 or paddings that change the size
-    where there is a low part, and groups that do not divide a path's channels.
+    The arguments may have any form that nn.Conv2d takes or stores. Raises ValueError, naming the
+    argument, where height and width differ or padding_mode is not "zeros", for alphas outside
+    0..1, strides above 2 or paddings that change the size where there is a low part, and groups
+    that do not divide a path's channels.
     """
 
     high_to_high: nn.Parameter | None
@@ -48,16 +52,22 @@ class OctConv2d(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        padding: int = 0,
-        dilation: int = 1,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size | str = 0,
+        dilation: Size = 1,
         groups: int = 1,
-        bias: bool = False,
+        bias: bool | Tensor | None = False,
         alpha_in: float = 0.25,
         alpha_out: float = 0.25,
+        *,
+        padding_mode: str = "zeros",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        numbers = conv_numbers(kernel_size, stride, padding, dilation, padding_mode)
+        kernel_size, stride, padding, dilation = numbers
         for name, alpha in (("alpha_in", alpha_in), ("alpha_out", alpha_out)):
             if not 0 <= alpha <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, not {alpha}")
@@ -75,11 +85,13 @@ class OctConv2d(nn.Module):
             )
         paths = octave_paths(in_channels, out_channels, alpha_in, alpha_out, groups)
         self.groups_of = {name: path.groups for name, path in paths.items()}
+        made: dict[str, Any] = {"device": device, "dtype": dtype}
         for name in ("high_to_high", "high_to_low", "low_to_high", "low_to_low"):
             path = paths.get(name)
             shape = path and (path.outputs, path.inputs // path.groups, kernel_size, kernel_size)
-            self.register_parameter(name, nn.Parameter(torch.empty(shape)) if shape else None)
-        self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
+            weight = nn.Parameter(torch.empty(shape, **made)) if shape else None
+            self.register_parameter(name, weight)
+        self.bias = nn.Parameter(torch.empty(out_channels, **made)) if has_bias(bias) else None
         self.high_in = in_channels - low_channels(in_channels, alpha_in)
         self.high_out = out_channels - low_channels(out_channels, alpha_out)
         self.reset_parameters()

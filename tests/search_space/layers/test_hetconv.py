@@ -82,7 +82,7 @@ def test_weight_decay_leaves_absent_kernels_absent() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
-    [((8, 8, 3, 1, 1, False, 3), "p must divide both"), ((8, 8, 2), "kernel must be odd")],
+    [((8, 8, 3, 1, 1, False, 3), "p must divide both"), ((8, 8, 2), "kernel_size must be odd")],
 )
 def test_refuses_what_cannot_be(arguments, complaint) -> None:
     with pytest.raises(ValueError, match=complaint):

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-collect_ignore = [] if find_spec("tianshou") else ["test_nni_nas_rl.py"]
+collect_ignore = [] if find_spec("tianshou") else ["nni_nas/test_nni_nas_rl.py"]

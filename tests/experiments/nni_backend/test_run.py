@@ -133,7 +133,7 @@ BRITTLE = """
 import os
 from scripted import Scripted
 if os.environ.get("SDK_PROCESS") == "dispatcher":
-    from convnas.strategies.baselines import RandomStrategy
+    from convnas.strategies.random_and_grid import RandomStrategy
 
     def wishes(self, study, trial, rng):
         if trial.number == 2:

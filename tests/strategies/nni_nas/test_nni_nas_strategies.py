@@ -187,7 +187,7 @@ def test_nothing_is_printed_and_log_levels_stay() -> None:
     code = """
 import logging, optuna
 import test_nni_nas_strategies as tests
-from convnas.strategies.nni_nas_import import load_nni_nas
+from convnas.strategies.nni_nas.loading import load_nni_nas
 load_nni_nas()
 level = logging.getLogger("nni").level
 for name in tests.NAMES:

@@ -15,7 +15,7 @@ from ..search_space import InputError
 
 def check_device(name: str) -> None:
     """InputError for what names no device, whether or not this machine has one."""
-    if not isinstance(name, str) or not re.fullmatch(r"auto|cpu|cuda(:\d{1,4})?", name):
+    if not isinstance(name, str) or not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", name):
         raise InputError("device", name, "choose from: auto, cpu, cuda, cuda:<index>")
 
 

@@ -79,7 +79,8 @@ def real(
             return f"{wanted} (YAML reads 1e-3 as text: write 1.0e-3)"
         if isinstance(value, bool) or not isinstance(value, int | float):
             return wanted
-        good = math.isfinite(value) and above < value < below and low <= value <= high
+        # An integer may be beyond every float.
+        good = abs(value) < math.inf and above < value < below and low <= value <= high
         return None if good else wanted
 
     return _field(default, problem)

@@ -111,7 +111,7 @@ class Choice:
     def parse(cls, text: str) -> Choice:
         """The choice whose `str` or `text` this is. Raises InputError."""
         match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", text)
-        if not match:
+        if not match or not text.isascii():
             raise InputError("choice", text, "write it like octave(alpha=0.25)")
         settings: dict[str, Any] = {"conv": match[1]}
         for part in filter(None, (piece.strip() for piece in (match[2] or "").split(","))):
@@ -194,6 +194,8 @@ class Architecture:
         """The architecture whose canonical text this is. Raises InputError."""
         head, _, tail = text.partition(": ")
         try:
+            if not head.isascii():  # int reads the digits of every script
+                raise ValueError(head)
             backbone, shape, classes = head.split()
             size = [int(number) for number in shape.split("x")]
             count = int(classes)

@@ -14,9 +14,9 @@ Limit = tuple[int | None, int | None]
 
 KINDS = ("flops", "params", "activations", "latency")
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_QUANTITY = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)(?:[eE](\+?\d{1,2}))?\s*([A-Za-z]?)\s*")
+_QUANTITY = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)(?:[eE](\+?\d{1,2}))?\s*([A-Za-z]?)\s*", re.ASCII)
 _TIME_UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9}
-_TIME = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|ms|s)\s*")
+_TIME = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|ms|s)\s*", re.ASCII)
 _ALLOWED = "a positive number, with K, M, G or T (thousand to trillion) if you like: 400K, 1.5G"
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .errors import InputError
+from .strict_yaml import parse_yaml
+
+_MOST_BYTES = 16 * 2**20
+"""Of a file that is read as text, a device's included: more than any config or table has."""
 
 
 def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> None:
@@ -34,12 +37,45 @@ def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> None:
 
 def read_yaml(path: str | os.PathLike[str]) -> Any:
     """The plain data of a YAML (so also JSON) file. InputError in one line if it cannot be read."""
+    text = _read_text(path)
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return parse_yaml(text)
+    except ValueError as e:
+        raise InputError(str(path), "this file", f"it is not YAML: {e}") from e
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The plain data of a JSON file, faster than as YAML. InputError as there."""
+    text = _read_text(path)
+    try:
+        return json.loads(text, object_pairs_hook=_once_each)
+    except RecursionError as e:
+        raise InputError(str(path), "this file", "it is nested too deeply") from e
+    except ValueError as e:
+        raise InputError(str(path), "this file", f"it is not JSON: {e}") from e
+
+
+def _read_text(path: str | os.PathLike[str]) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        text = content.decode()
     except OSError as e:
         raise InputError(str(path), "this file", f"it cannot be read: {e.strerror}") from e
     except UnicodeDecodeError as e:
         raise InputError(str(path), "this file", "it cannot be read: it is not UTF-8 text") from e
-    except (yaml.YAMLError, ValueError, RecursionError) as e:
-        reason = " ".join(str(e).split())
-        raise InputError(str(path), "this file", f"it is not YAML: {reason}") from e
+    except ValueError as e:  # a NUL in its name
+        raise InputError(str(path), "this file", f"it cannot be read: {e}") from e
+    if len(content) > _MOST_BYTES:
+        allowed = f"it cannot be read: it has more than {_MOST_BYTES >> 20} MiB"
+        raise InputError(str(path), "this file", allowed)
+    return text
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice[:60]!r} is there twice")
+    return content

@@ -56,7 +56,7 @@ class LatencyTable:
             error, worst, spread = (float(mapping[name]) for name in ("error", "worst", "spread"))
             networks = int(mapping["networks"])
             return cls(times, dict(mapping["about"]), error, worst, spread, networks)
-        except (TypeError, KeyError, ValueError, AttributeError) as e:
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as e:
             what = "a table as convnas latency writes it is needed"
             raise InputError(key, "this table", f"{what} ({type(e).__name__}: {e})") from e
 
@@ -135,7 +135,7 @@ class Cache:
         try:
             content = json.loads(self.path.read_text())
             return {key: Timing(*map(int, value)) for key, value in content["times"].items()}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return {}
 
     def write(self, known: Mapping[str, Timing]) -> None:

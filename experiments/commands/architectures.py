@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .evaluating import add_latency, latency_range
-from .shared import BUDGET, DEVICE, JSON, emit
+from .shared import BUDGET, DEVICE, JSON, WholeNumber, emit
 
 
 @click.command()
@@ -43,7 +43,7 @@ def space(config: str, budget: str | None, as_json: bool) -> None:
     help="multiply-adds, or paper: as the operators' papers count [default: multiply-adds].",
 )
 @click.option("--latency", is_flag=True, help="Measure inference too, whole and part by part.")
-@click.option("--batch", type=click.IntRange(min=1), default=1, metavar="N", help="For --latency.")
+@click.option("--batch", type=WholeNumber(min=1), default=1, metavar="N", help="For --latency.")
 @DEVICE
 @JSON
 def cost(
@@ -75,7 +75,7 @@ def cost(
 @click.option(
     "-o", "--out", metavar="FILE", help="Where the table goes [default: standard output]."
 )
-@click.option("--batch", type=click.IntRange(min=1), default=32, metavar="N", help="Images a step.")
+@click.option("--batch", type=WholeNumber(min=1), default=32, metavar="N", help="Images a step.")
 @DEVICE
 def tune(architecture: str | None, out: str | None, batch: int, device: str | None) -> None:
     """Measure which execution of HetConv is faster on this machine, shape by shape.

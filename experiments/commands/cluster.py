@@ -6,7 +6,7 @@ import time
 
 import click
 
-from .shared import number, quiet_optuna
+from .shared import WholeNumber, number, quiet_optuna
 
 
 @click.command()
@@ -32,7 +32,9 @@ def worker(place: str, study: str | None, workers: str, device: str) -> int:
 @click.command()
 @click.argument("place", metavar="RUN_DIR|STORAGE_URL")
 @click.option("--host", default="127.0.0.1", metavar="HOST", help="Where to listen, there only.")
-@click.option("--port", type=int, default=13000, metavar="P", help="Its port [default: 13000].")
+@click.option(
+    "--port", type=WholeNumber(), default=13000, metavar="P", help="Its port [default: 13000]."
+)
 def proxy(place: str, host: str, port: int) -> None:
     """Stand between very many workers and PostgreSQL, until Ctrl-C.
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import click
 
+from .shared import WholeNumber
+
 
 @click.command()
 @click.argument("run_dir")
 @click.option("--nni", is_flag=True, help="In NNI's web UI instead of Optuna's.")
 @click.option(
     "--port",
-    type=click.IntRange(1, 65535),
+    type=WholeNumber(1, 65535),
     default=8080,
     metavar="P",
     help="Its port [default: 8080].",

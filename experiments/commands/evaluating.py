@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .shared import DEVICE, JSON, WORKERS, emit, number, out_option
+from .shared import DEVICE, JSON, WORKERS, WholeNumber, emit, number, out_option
 
 
 @click.command()
@@ -16,7 +16,7 @@ from .shared import DEVICE, JSON, WORKERS, emit, number, out_option
 @out_option("FILE", "The table [default: NAME.table.gz].")
 @click.option(
     "--seeds",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=3,
     metavar="N",
     help="Evaluations of each architecture [default: 3].",
@@ -66,20 +66,20 @@ def tabulate(
 @click.option(
     "-n",
     "--architectures",
-    type=click.IntRange(min=4),
+    type=WholeNumber(min=4),
     default=24,
     metavar="N",
     help="Drawn uniformly from the budget [default: 24].",
 )
 @click.option(
     "--long",
-    type=click.IntRange(min=2),
+    type=WholeNumber(min=2),
     metavar="EPOCHS",
     help="Of the long trainings [default: four times the config's].",
 )
 @click.option(
     "--seeds",
-    type=click.IntRange(min=2),
+    type=WholeNumber(min=2),
     default=2,
     metavar="N",
     help="Trainings of each, brief and long [default: 2].",

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..export.formats import FORMATS
-from .shared import JSON, emit, out_option, quiet_optuna
+from .shared import JSON, WholeNumber, emit, out_option, quiet_optuna
 
 
 @click.command()
@@ -42,12 +42,12 @@ def status(run_dir: str, as_json: bool) -> None:
 @click.command()
 @click.argument("run_dir")
 @click.option(
-    "--top", type=click.IntRange(min=1), default=1, metavar="K", help="The K best [default: 1]."
+    "--top", type=WholeNumber(min=1), default=1, metavar="K", help="The K best [default: 1]."
 )
 @click.option("--front", is_flag=True, help="The whole Pareto front, of several objectives.")
 @click.option(
     "--trial",
-    type=click.IntRange(min=0),
+    type=WholeNumber(min=0),
     metavar="N",
     help="The architecture of trial N, such as one point of the front.",
 )

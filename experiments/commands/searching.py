@@ -14,6 +14,7 @@ from .shared import (
     JSON,
     SEED,
     WORKERS,
+    WholeNumber,
     emit,
     listed,
     number,
@@ -26,12 +27,14 @@ from .shared import (
 @click.command()
 @click.argument("config", required=False)
 @click.option("-o", "--out", metavar="RUN_DIR", help="Run directory [default: runs/NAME].")
-@click.option("--trials", type=int, metavar="N", help="Trials in all, those already made included.")
+@click.option(
+    "--trials", type=WholeNumber(), metavar="N", help="Trials in all, those already made included."
+)
 @BUDGET
 @click.option("--strategy", metavar="NAME", help="What proposes architectures: predictor, tpe, ...")
 @WORKERS
 @click.option("--backend", metavar="NAME", help="local, or nni: as trials of NNI [default: local].")
-@click.option("--port", type=int, metavar="P", help="Of NNI's dashboard [default: 8080].")
+@click.option("--port", type=WholeNumber(), metavar="P", help="Of NNI's dashboard [default: 8080].")
 @click.option("--host", metavar="HOST", help="Where NNI listens: this machine only.")
 @DEVICE
 @SEED
@@ -97,8 +100,10 @@ def _close(launched: Any, as_json: bool) -> int:
     metavar="A,B,C",
     help="Which to compare; random is always among them.",
 )
-@click.option("--repeats", type=int, default=5, metavar="R", help="Searches by each [default: 5].")
-@click.option("--trials", type=int, metavar="N", help="Trainings of a search.")
+@click.option(
+    "--repeats", type=WholeNumber(), default=5, metavar="R", help="Searches by each [default: 5]."
+)
+@click.option("--trials", type=WholeNumber(), metavar="N", help="Trainings of a search.")
 @BUDGET
 @WORKERS
 @out_option("DIR", "[default: compare/NAME]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -11,9 +12,19 @@ import click
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
+
+class WholeNumber(click.IntRange):
+    """In the digits 0 to 9: Python's int reads those of every script, and thousands of them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and not re.fullmatch(r"[+-]?[0-9]{1,100}", value):
+            self.fail(f"{value[:100]!r} is not a whole number in the digits 0 to 9", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 DEVICE = click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")
-SEED = click.option("--seed", type=int, metavar="S", help="Seed of every random choice.")
+SEED = click.option("--seed", type=WholeNumber(), metavar="S", help="Seed of every random choice.")
 WORKERS = click.option("--workers", metavar="N", help="Processes that train, or auto.")
 BUDGET = click.option(
     "--budget", metavar="FLOPS", help="Most multiply-adds allowed, like 400K or 1.5M."
@@ -31,10 +42,7 @@ def number(text: str) -> int | str: ...
 def number(text: None) -> None: ...
 def number(text: str | None) -> int | str | None:
     """`--workers`: a whole number where it is one; the config's reader judges the rest."""
-    try:
-        return None if text is None else int(text)
-    except ValueError:
-        return text
+    return int(text) if text is not None and re.fullmatch("-?[0-9]{1,9}", text) else text
 
 
 def listed(key: str, text: str) -> list[str]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .shared import WholeNumber
+
 if TYPE_CHECKING:
     from ..export.final_training import FinalTraining
 
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 )
 @click.option("--config", metavar="CONFIG", help="Use this experiment's data, training and seed.")
 @click.option("--data", metavar="NAME", help="Data set, where there is no run [default: digits].")
-@click.option("--epochs", type=int, metavar="N", help="Passes over the data [default: 30].")
+@click.option(
+    "--epochs", type=WholeNumber(), metavar="N", help="Passes over the data [default: 30]."
+)
 @click.option(
     "-t",
     "--training",
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
     help="Log the curves for TensorBoard [default: where it is installed].",
 )
 @click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")
-@click.option("--seed", type=int, metavar="S", help="Seed of every random choice.")
+@click.option("--seed", type=WholeNumber(), metavar="S", help="Seed of every random choice.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a line.")
 def train(
     target: str, out: str | None, restart: bool, tensorboard: bool | None, as_json: bool, **how: Any
@@ -132,9 +136,8 @@ def _base(target: str, run_dir: str | None, config: str | None, seed: int) -> Fi
 
 
 def _settings(changes: tuple[str, ...]) -> dict[str, Any]:
-    import yaml
-
     from ...search_space.errors import InputError
+    from ...search_space.strict_yaml import parse_yaml
 
     read: dict[str, Any] = {}
     for change in changes:
@@ -142,10 +145,10 @@ def _settings(changes: tuple[str, ...]) -> dict[str, Any]:
         if not (name and sign):
             raise InputError("training", change, "write it as KEY=VALUE, like mixup=0.2")
         try:
-            read[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as e:
-            raise InputError(f"training.{name}", value, "it is not a value") from e
+            read[name.strip()] = parse_yaml(value)
+        except ValueError as e:
+            raise InputError(f"training.{name}", value, f"it is not a value: {e}") from e
         with suppress(ValueError, TypeError):  # what YAML reads as text, like 1e-3
-            if isinstance(read[name.strip()], str):
+            if isinstance(read[name.strip()], str) and value.isascii():
                 read[name.strip()] = float(value)
     return read

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ...search_space.errors import InputError
+from ...search_space.errors import InputError, shortened
 from ...search_space.files import read_yaml
 from ..run.objectives import check_objectives
 from ..run.postgres import Database
@@ -116,15 +116,10 @@ class ExperimentConfig(_Section):
         if not isinstance(data, dict):
             return data
         data = dict(data)
-        if type(data.get("trial_timeout")) is int:
-            data["trial_timeout"] = float(data["trial_timeout"])
         if isinstance(data.get("backend"), str):
             data["backend"] = {"name": data["backend"]}
-        storage = data.get("storage")
-        if isinstance(storage, str):
-            data["storage"] = {"url": storage}
-        elif isinstance(storage, dict):
-            data["storage"] = {k: float(v) if type(v) is int else v for k, v in storage.items()}
+        if isinstance(data.get("storage"), str):
+            data["storage"] = {"url": data["storage"]}
         return data
 
     @property
@@ -270,7 +265,7 @@ def check_continues(old: ExperimentConfig, new: ExperimentConfig) -> None:
                 continue
             key, was, now = _first_difference(name, before[name], after[name])
             allowed = (
-                f"this run has {was!r}; only trials, workers, device, strategy, final, "
+                f"this run has {shortened(was)}; only trials, workers, device, strategy, final, "
                 "backend and track may change"
             )
             raise InputError(key, now, f"{allowed} (or start another run directory with -o)")

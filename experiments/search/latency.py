@@ -8,14 +8,13 @@ measured here and kept in the user's cache.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...search_space.errors import InputError
+from ...search_space.files import read_json
 
 if TYPE_CHECKING:
     from ...evaluators.latency.table import LatencyTable, Progress
@@ -90,7 +89,7 @@ def _settings(latency: Mapping[str, Any]) -> Any:
 
 def _read(path: Any) -> Any:
     try:
-        return json.loads(Path(path).read_text())
-    except (OSError, ValueError, TypeError) as e:
+        return read_json(path)
+    except (TypeError, InputError) as e:
         allowed = f"the path of a file that convnas latency wrote ({e})"
         raise InputError("latency.table", path, allowed) from e

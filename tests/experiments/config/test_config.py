@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from convnas.experiments.cli import main
 from convnas.experiments.config.schema import (
     as_yaml,
     check_continues,
@@ -138,3 +139,18 @@ def test_the_demo_is_the_one_that_is_promised() -> None:
     assert demo.trials == 40
     assert demo.budget == {"flops": "1M"}
     assert demo.evaluator == {"name": "proxy", "epochs": 5}
+
+
+def test_digits_of_other_scripts_are_no_numbers(
+    config: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for change in (
+        {"budget": {"flops": "\u0661M"}},
+        {"trials": "\u0663"},
+        {"device": "cuda:\u0661"},
+    ):
+        with pytest.raises(InputError):
+            read_config({**config, **change})
+    for argv in (["launch", "--trials", "\u0663"], ["launch", "--workers", "\u0663"]):
+        assert main(argv) == 2
+        assert len(capsys.readouterr().err.splitlines()) == 1

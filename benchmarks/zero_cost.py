@@ -22,7 +22,7 @@ import numpy as np
 import optuna
 
 from convnas import Architecture, Budget, FeasibleSet, SearchSpace, evaluators, strategies
-from convnas.evaluators.rank import agreement
+from convnas.experiments.analysis.agreement import agreement
 from convnas.experiments.config.schema import ExperimentConfig, read_config
 from convnas.experiments.machine import conditions
 from convnas.search_space.chain.score import SCORE, Additive, fitted

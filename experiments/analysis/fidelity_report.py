@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ...evaluators.rank import Floats, agreement, kendall_tau
 from ...evaluators.table import TableRow, stages_text
 from ...evaluators.training.scores import SCORES
 from ...search_space import Architecture
+from .agreement import Floats, agreement, kendall_tau
 
 ENOUGH = 0.9
 """A proxy still ranks when its tau is this much of the best tau, and its interval above 0."""

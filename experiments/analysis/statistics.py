@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +14,7 @@ from .repeated_searches import BASELINE, Run
 
 Floats = NDArray[np.float64]
 
-_EXACT = 14
-"""Repeats up to which all 2^n flips of signs are gone through."""
-
-_DRAWS = 20_000
+_DRAWS = 20_000  # 2^14 and more: up to 14 pairs all flips are gone through
 _POINTS = 60
 
 
@@ -51,12 +47,18 @@ def paired_p(differences: Sequence[float]) -> float:
 
     Exact up to 14 pairs, else of 20,000 draws. No distribution is assumed.
     """
-    d = np.asarray(differences, dtype=np.float64)
-    if len(d) <= _EXACT:
-        signs = np.array(list(itertools.product((1.0, -1.0), repeat=len(d))))
-        return float((np.abs(signs @ d) >= abs(d.sum()) - 1e-12).mean())
-    signs = np.random.default_rng(0).choice([1.0, -1.0], size=(_DRAWS, len(d)))
-    return float(((np.abs(signs @ d) >= abs(d.sum()) - 1e-12).sum() + 1) / (_DRAWS + 1))
+    from scipy.stats import permutation_test
+
+    return float(
+        permutation_test(
+            (np.asarray(differences, np.float64),),
+            np.sum,
+            permutation_type="samples",
+            vectorized=True,
+            n_resamples=_DRAWS,
+            rng=np.random.default_rng(0),
+        ).pvalue
+    )
 
 
 def summary(runs: list[Run], trials: int) -> dict[str, Any]:

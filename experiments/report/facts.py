@@ -12,7 +12,6 @@ from functools import cached_property
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
-from ...evaluators.rank import spearman_rho
 from ...search_space import Architecture, Choice
 from ..run import study as records
 from ..search.final_choice import Finalist
@@ -193,6 +192,8 @@ class Proxy:
 def proxies(found: Sequence[ScoredTrial], final: Sequence[Finalist]) -> list[Proxy]:
     """Of the score after each epoch, of costs and of other metrics, with the score at the end; and
     of the score with the mean over new seeds, where there was a final choice."""
+    from scipy.stats import spearmanr
+
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for one in found:
         for epoch, score in enumerate(one.curve[:-1], 1):
@@ -207,12 +208,12 @@ def proxies(found: Sequence[ScoredTrial], final: Sequence[Finalist]) -> list[Pro
         if finalist.trial in by_number:
             pair = by_number[finalist.trial], finalist.mean
             pairs["score, with the mean of new seeds"].append(pair)
-    correlated = [
-        Proxy(name, spearman_rho(*zip(*values, strict=True)), len(values))
+    return [
+        Proxy(name, float(spearmanr(*zip(*values, strict=True)).statistic), len(values))
         for name, values in pairs.items()
-        if len(values) >= 3
+        # Nothing correlates with what is the same for all.
+        if len(values) >= 3 and all(len(set(side)) > 1 for side in zip(*values, strict=True))
     ]
-    return [one for one in correlated if math.isfinite(one.rho)]
 
 
 @dataclass(frozen=True)

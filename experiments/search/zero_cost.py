@@ -86,7 +86,7 @@ def facts_of(setting: ZeroCostUse | None, trials: list[FrozenTrial]) -> dict[str
     the complete trials (95 % interval), None while they are few; None where no measure guides."""
     if setting is None or setting.measured is None:
         return None
-    from ...evaluators.rank import agreement
+    from ..analysis.agreement import agreement
 
     pairs = [
         (trial.user_attrs[SCORE], trial.values[0])

@@ -4,13 +4,14 @@ from .base import Evaluation, EvaluationError, Evaluator, Report, keep_going
 from .data.dataset import DataSet, SearchData, load_data
 from .data.sources import SOURCES
 from .data.split import Split
-from .device import resolve_device, resolve_devices, seeded
+from .device import resolve_device, resolve_devices, seeded, select_device
 from .memory import data_bytes, training_bytes
 from .proxy import ProxySettings, ProxyTraining
 from .registry import EVALUATORS, check_settings, create
 from .retrain import RetrainSettings, Trained, retrain
-from .training.loop import History, measure, train_network
+from .training.loop import History, train_network
 from .training.recipe import TrainingSettings
+from .training.validation import measure
 
 __all__ = [
     "EVALUATORS",
@@ -38,6 +39,7 @@ __all__ = [
     "resolve_devices",
     "retrain",
     "seeded",
+    "select_device",
     "train_network",
     "training_bytes",
 ]

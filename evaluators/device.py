@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -43,16 +43,29 @@ def resolve_devices(name: str) -> list[torch.device]:
     return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
 
 
+def select_device(device: torch.device, share: float = 1.0) -> None:
+    """Make a GPU this process's current one, of whose memory it takes this share at most.
+
+    For a process that works on one device alone. Without it, whatever asks for "the" GPU (streams,
+    captures, libraries' handles) gets the first one. A CPU needs none of it.
+    """
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        if share < 1:
+            # So that a worker that wants too much fails itself, and not its neighbours.
+            torch.cuda.set_per_process_memory_fraction(share, device)
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Within it, torch's global generators are seeded; afterwards they are as they were before."""
+    """Within it, the device is torch's current one and torch's global generators are seeded;
+    afterwards all is as it was before."""
     gpus = [device.index] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=gpus):
+    with torch.cuda.device(device) if gpus else nullcontext(), torch.random.fork_rng(devices=gpus):
         # Not torch.manual_seed: it would also seed the GPUs that are not forked here.
         torch.default_generator.manual_seed(seed)
         if gpus:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
+            torch.cuda.manual_seed(seed)
         yield
 
 
@@ -95,13 +108,22 @@ def out_of_memory(error: BaseException) -> str | None:
         return f"out of memory on the GPU{_wanted(error)}"
     if isinstance(error, MemoryError):
         return "out of memory"
-    if isinstance(error, RuntimeError) and re.search(_CPU_SAYS, str(error)):
-        return f"out of memory{_wanted(error)}"
-    return None
+    if not isinstance(error, RuntimeError):
+        return None
+    if said := re.search(_GPU_SAYS, str(error)):
+        return f"out of memory on the GPU: {said[0]}"
+    return f"out of memory{_wanted(error)}" if re.search(_CPU_SAYS, str(error)) else None
 
 
-# torch's CPU allocator, and oneDNN when it cannot have its scratchpad.
+_GPU_SAYS = (
+    r"CUDA error: out of memory|CU(DNN|BLAS)_STATUS_ALLOC_FAILED"
+    # cuDNN's, where no plan's workspace can be had (or, rarely, where there is no plan at all).
+    r"|(?i:unable to find an engine)"
+)
+"""What comes from beneath torch's allocator: the driver, and the libraries' own allocations."""
+
 _CPU_SAYS = r"can't allocate memory|out of memory|could not create a (memory object|primitive)"
+"""torch's CPU allocator, and oneDNN when it cannot have its scratchpad."""
 
 
 def _wanted(error: BaseException) -> str:

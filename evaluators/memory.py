@@ -10,7 +10,7 @@ from typing import Any
 
 from ..search_space import Architecture, cost
 
-_FLOAT = 4
+_FLOAT, _HALF = 4, 2
 _WEIGHT_COPIES = 4
 """Weight, gradient, and up to two numbers that the optimizer keeps."""
 
@@ -21,14 +21,22 @@ _EXAMPLES = {"digits": 1797, "mnist": 70_000, "fashion-mnist": 70_000}
 _EXAMPLES |= {"cifar10": 60_000, "cifar100": 60_000}
 
 
-def training_bytes(evaluator: Mapping[str, Any], arch: Architecture) -> int:
-    """While `arch` is trained with a config's `evaluator:`; an evaluator without batches: 0."""
+def training_bytes(evaluator: Mapping[str, Any], arch: Architecture, device: str = "cpu") -> int:
+    """While `arch` is trained with a config's `evaluator:`; an evaluator without batches: 0.
+
+    `device`: the kind, "cpu" or "cuda". Where the passes run in bfloat16, what they keep takes half
+    of what float32 would, and beside each weight there is a copy of it to compute with.
+    """
     if evaluator.get("name") != "proxy":
         return 0
     batch = int(evaluator.get("batch_size", 64))
+    bf16 = evaluator.get("bf16", True)
+    half = bf16 == "always" or (bf16 is True and device.startswith("cuda"))
     paid = cost(arch)
-    kept = batch * (paid.backward_bytes + _FLOAT * prod(arch.input))
-    return int(_SLACK * kept) + _WEIGHT_COPIES * _FLOAT * paid.params
+    kept = paid.backward_bytes // (_FLOAT // _HALF) if half else paid.backward_bytes
+    kept += _FLOAT * prod(arch.input)
+    a_weight = _WEIGHT_COPIES * _FLOAT + (_HALF if half else 0)
+    return int(_SLACK * batch * kept) + a_weight * paid.params
 
 
 def data_bytes(data: Mapping[str, Any], input: tuple[int, int, int]) -> int:

@@ -13,7 +13,8 @@ from ..search_space import Architecture, Choice, InputError, build_network
 from .base import Evaluation, EvaluationError, Report, keep_going
 from .data.dataset import SearchData
 from .device import PeakMemory, out_of_memory, seeded
-from .settings import integer, one_of, real
+from .settings import flag, integer, one_of, real
+from .training.capture import recorder_for
 from .training.loop import History, batch_size, train_network
 from .training.recipe import TrainingSettings
 from .training.scores import SCORES
@@ -30,10 +31,13 @@ class ProxySettings(TrainingSettings):
     sum over the epochs of the mean training loss, `train_loss_sum` (Ru et al., arXiv 2006.04492),
     or the validation `loss`. `share` of every class's training examples; `resolution`, images as
     squares of this size; `width`, every stage's channels times this (the stem's stay). `seeds`:
-    trained so often, from other weights and in another order, and the mean counts.
+    trained so often, from other weights and in another order, and the mean counts. `benchmark` is
+    off by default.
     """
 
     score: str = one_of(*SCORES)
+    # A search makes new shapes all day, and each would be tried out anew, for seconds.
+    benchmark: bool = flag(False)
     share: float = real(1.0, above=0, high=1)
     resolution: int | None = integer(None, at_least=1)
     width: float = real(1.0, above=0)
@@ -48,16 +52,26 @@ class ProxyTraining:
     what the process held. Where memory runs out, the training is begun again, once, with each
     batch in pieces (see `Step`), and `micro_batch` tells their size. With several `seeds` the
     report hears the first training, and the metrics and the curve are means.
+
+    `suspect` turns True on a GPU where a graph could not be recorded or memory ran out: what is
+    being evaluated is finished, but a new process is better for the next one.
     """
 
     def __init__(self, settings: ProxySettings, data: SearchData, device: torch.device) -> None:
         self.settings, self.device = settings, device
+        self._ran_out = False
+        self._recorder = recorder_for(device) if settings.records(None) else None
         self._whole = (data.input, data.classes)
         if settings.share < 1:
             data = data.shared(settings.share)
         if settings.resolution is not None:
             data = data.resized(settings.resolution)
         self.data = (data if settings.uint8 else data.floating()).to(device)
+
+    @property
+    def suspect(self) -> bool:
+        broken = self._recorder is not None and self._recorder.broken
+        return broken or (self._ran_out and self.device.type == "cuda")
 
     def evaluate(self, arch: Architecture, *, seed: int, report: Report = keep_going) -> Evaluation:
         self._check_fits(arch)
@@ -141,12 +155,14 @@ class ProxyTraining:
                     device=self.device,
                     report=report,
                     micro_batch=micro_batch,
+                    recorder=None if self.suspect else self._recorder,
                 ), ""
         except (RuntimeError, MemoryError) as error:
             reason = out_of_memory(error)
             if reason is None:
                 raise
         # Here the error is gone, and with it its hold on the network.
+        self._ran_out = True
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return None, reason

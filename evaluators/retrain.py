@@ -15,9 +15,11 @@ from .base import EvaluationError, Report, keep_going
 from .data.dataset import load_data
 from .device import out_of_memory, resolve_device, seeded
 from .settings import flag, integer, read_settings, real
+from .training.capture import recorder_for
 from .training.checkpoint import Checkpoint, State
-from .training.loop import measure, train_network
+from .training.loop import train_network
 from .training.recipe import TrainingSettings
+from .training.validation import measure
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ def retrain(
     try:
         with seeded(seed, where):
             net = build_network(arch, execution=settings.table(where))
+            recorder = recorder_for(where) if settings.records(None) else None
             history = train_network(
                 net,
                 train.joined(validation) if settings.join else train,
@@ -100,8 +103,9 @@ def retrain(
                 report=report,
                 keeper=keeper,
                 keep_best=True,
+                recorder=recorder,
             )
-        accuracy, loss = measure(net, loaded.test.to(where), settings)
+            accuracy, loss = measure(net, loaded.test.to(where), settings)
     except (RuntimeError, MemoryError) as error:
         reason = out_of_memory(error)
         if reason is None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator
 
+# cuBLAS reads it once, at its first use in the process.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 import pytest
 import torch
 from torch import Tensor

@@ -29,6 +29,11 @@ class Split:
         return len(self.labels)
 
     @property
+    def classes(self) -> int:
+        """One more than the greatest label."""
+        return int(self.labels.max()) + 1
+
+    @property
     def images(self) -> Tensor:
         """All of them, normalised: (N, C, H, W) float32."""
         return self.normalised(self.pixels)

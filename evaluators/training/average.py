@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class MovingAverage:
-    """Of every weight and every statistic of batch normalisation: average += (1 - d) (value - average).
+    """Of every weight and statistic of batch normalisation: average += (1 - d) (value - average).
 
     d grows with the number of updates n as (1 + n) / (10 + n) until it is `decay`, so that a short
     training is not held back by its first steps (TensorFlow's ExponentialMovingAverage, timm's
@@ -18,18 +18,37 @@ class MovingAverage:
     """
 
     def __init__(self, net: nn.Module, decay: float) -> None:
-        self._decay, self.updates = decay, 0
+        self._decay = decay
         self._live = {
             name: tensor for name, tensor in net.state_dict().items() if tensor.is_floating_point()
         }
         self._mean = {name: tensor.clone() for name, tensor in self._live.items()}
+        device = next(iter(self._live.values())).device
+        # Counted on the device: a recorded step counts there as well.
+        self._updates = torch.zeros((), dtype=torch.float64, device=device)
+
+    @property
+    def updates(self) -> int:
+        """How often it was updated; asking waits for the device."""
+        return int(self._updates)
 
     @torch.no_grad()
     def update(self) -> None:
         """After a step; nothing waits for the device."""
-        decay = min(self._decay, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(list(self._mean.values()), list(self._live.values()), 1 - decay)
-        self.updates += 1
+        rising = (1 + self._updates) / (10 + self._updates)
+        weight = 1 - rising.clamp(max=self._decay)
+        weights = {tensor.dtype: weight.to(tensor.dtype) for tensor in self._live.values()}
+        # On a GPU one launch a tensor, which inside a recorded step costs little.
+        torch._foreach_lerp_(
+            list(self._mean.values()),
+            list(self._live.values()),
+            [weights[tensor.dtype] for tensor in self._live.values()],
+        )
+        self._updates += 1
+
+    def changing(self) -> list[Tensor]:
+        """Every tensor that an update writes to."""
+        return [*self._mean.values(), self._updates]
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -55,4 +74,4 @@ class MovingAverage:
     def restore(self, tensors: Mapping[str, Tensor], updates: int) -> None:
         for name, tensor in self._mean.items():
             tensor.copy_(tensors[name])
-        self.updates = updates
+        self._updates.fill_(updates)

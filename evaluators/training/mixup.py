@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 class Mixup:
@@ -18,9 +18,18 @@ class Mixup:
     def __init__(self, alpha: float, classes: int, seed: int) -> None:
         self._alpha, self._classes, self._seed = alpha, classes, seed
 
-    def __call__(self, images: Tensor, labels: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) and (N,) in; images and (N, classes) probabilities out."""
-        share = float(np.random.default_rng((self._seed, step)).beta(self._alpha, self._alpha))
-        targets = F.one_hot(labels, self._classes).to(images.dtype)
+    def shares(self, first: int, count: int) -> Tensor:
+        """(count,) float64 on the CPU: m of the steps `first`, `first` + 1, ..."""
+        drawn = [
+            np.random.default_rng((self._seed, step)).beta(self._alpha, self._alpha)
+            for step in range(first, first + count)
+        ]
+        return torch.tensor(drawn, dtype=torch.float64)
+
+    def __call__(self, images: Tensor, labels: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W), (N,) and m, without dimensions; images and (N, classes) probabilities."""
+        # Not F.one_hot, which looks at the labels' values and so waits for some devices.
+        classes = torch.arange(self._classes, device=labels.device)
+        targets = (labels[:, None] == classes).to(images.dtype)
         mixed = (share * each + (1 - share) * each.flip(0) for each in (images, targets))
         return next(mixed), next(mixed)

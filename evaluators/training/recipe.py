@@ -23,11 +23,11 @@ class TrainingSettings(Settings):
 
     `uint8` keeps bytes as bytes on the device, a quarter of the memory; `fused` takes torch's fused
     optimizers. On CUDA only: `bf16` autocast (`always`: on a CPU too, where few are faster for it),
-    `cuda_graph` (the forward and backward pass as one
-    launch; where it cannot be captured, step by step), `benchmark` (cuDNN tries its algorithms on
-    each new shape). `deterministic` makes two runs with one seed equal to the last bit on one
-    machine, at the cost of speed; it overrules `benchmark`. `execution`: what `convnas tune`
-    measured, for networks trained on the kind of device that it was measured on.
+    `cuda_graph` (a whole step, and a batch's validation, as one launch each; where that cannot be
+    recorded, and without `fused`, piece by piece), `benchmark` (cuDNN tries its algorithms on each
+    new shape). `deterministic` makes two runs with one seed equal to the last bit on one machine,
+    at the cost of speed; it overrules `benchmark`. `execution`: what `convnas tune` measured, for
+    networks trained on the kind of device that it was measured on.
     """
 
     epochs: int = integer(5, at_least=1)
@@ -54,6 +54,16 @@ class TrainingSettings(Settings):
         """The executions measured for this kind of device; None: those of the rule."""
         table = ExecutionTable.from_dict(self.execution) if self.execution is not None else None
         return table if table is not None and table.device == device.type else None
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """How feature maps lie in memory."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def records(self, micro_batch: int | None) -> bool:
+        """Whether steps may be recorded as graphs. A step in pieces is one for which memory ran
+        short, and a recording keeps memory; other optimizers than fused ones wait in their step."""
+        return self.cuda_graph and self.fused and micro_batch is None
 
     def autocasts(self, device: torch.device) -> bool:
         """Whether the passes run in bfloat16 there."""

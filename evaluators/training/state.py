@@ -14,7 +14,7 @@ from .checkpoint import State
 Metrics = dict[str, float]
 
 
-class Course:
+class TrainingState:
     """Weights, optimizer, moving average, random generators, and the metrics of every epoch.
 
     `generators` are those the training draws from, beside torch's global ones. `keep_best`: the

@@ -1,26 +1,27 @@
-"""One training step: forward, loss, backward, optimizer; on CUDA as a captured graph where possible."""
+"""One training step, from the numbers of its examples to the changed weights."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..device import out_of_memory
+from ..data.split import Split
+from .augment import Augment
+from .average import MovingAverage
+from .capture import Recorder, Rewind, Run, recorded
+from .mixup import Mixup
 from .recipe import TrainingSettings
 
-_log = logging.getLogger(__name__)
-_WARM_UP = 3
-"""Eager passes on the side before a capture, so that libraries have made their choices."""
 
+class TrainingStep:
+    """Called, it trains on the epoch's next batch: cut, augment, mix, forward, backward, optimizer,
+    average. Its mean loss is added to `loss_sum`.
 
-class Step:
-    """Called with a batch, it changes the network's weights once and gives the batch's mean loss.
-
-    Labels are (N,) classes or (N, classes) probabilities.
+    Which batch is next, its learning rate and its mixture are read from tensors on the device by a
+    counter there, so that a call is the same launches every time and can be recorded.
 
     With `micro_batch` the batch goes through in pieces of at most that size and the gradients are
     added up: the same batch in less memory. Batch normalisation then sees each piece on its own, so
@@ -31,79 +32,105 @@ class Step:
         self,
         net: nn.Module,
         optimizer: torch.optim.Optimizer,
+        data: Split,
         settings: TrainingSettings,
-        device: torch.device,
+        *,
+        size: int,
+        augment: Augment,
+        mix: Mixup | None = None,
+        average: MovingAverage | None = None,
         micro_batch: int | None = None,
     ) -> None:
-        self._net, self._optimizer = net, optimizer
-        self._smoothing, self._device = settings.label_smoothing, device
-        self._half = settings.autocasts(device)
+        self._net, self._optimizer, self._data = net, optimizer, data
+        self._settings, self._size = settings, size
+        self._augment, self._mix, self._average = augment, mix, average
         self._micro_batch = micro_batch
-        self._capture = settings.cuda_graph and device.type == "cuda" and micro_batch is None
-        self._replay: Callable[[Tensor, Tensor], Tensor] | None = None
+        device = self._device = data.labels.device
+        self._layout = settings.layout
+        steps = self.steps = len(data) // size
+        self.loss_sum = torch.zeros((), device=device)
+        self._next = torch.zeros(1, dtype=torch.int64, device=device)
+        self._order = torch.zeros(steps, size, dtype=torch.int64, device=device)
+        self._shares = torch.ones(steps, dtype=torch.float64, device=device)
+        # Fused optimizers read their rate on the device (CUDA's as float32); others ask for its
+        # value, which on a GPU would wait unless it lies in main memory.
+        reads = device if settings.fused else torch.device("cpu")
+        dtype = torch.float32 if reads.type == "cuda" else torch.float64
+        self._rates = torch.zeros(steps, dtype=dtype, device=reads)
+        self._next_rate = self._next if settings.fused else torch.zeros(1, dtype=torch.int64)
+        self._rate = torch.zeros((), dtype=dtype, device=reads)
 
-    def __call__(self, images: Tensor, labels: Tensor) -> Tensor:
-        if self._capture and self._replay is None:
-            self._capture = False
-            self._replay = self._captured(images, labels)
-        if self._replay is not None:
-            loss = self._replay(images, labels)
-        else:
-            self._optimizer.zero_grad()
-            loss = self._gradients(images, labels)
+    def begin(self, order: Tensor, rates: Sequence[float], first: int) -> None:
+        """An epoch: the examples' order (at least steps x size numbers), each step's rate, and how
+        many steps there were before."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate  # restoring a checkpoint puts another tensor there
+        self._order.copy_(order[: self._order.numel()].view_as(self._order))
+        self._rates.copy_(torch.tensor(rates, dtype=self._rates.dtype))
+        if self._mix is not None:
+            self._shares.copy_(self._mix.shares(first, len(rates)))
+        self._restart()
+
+    def __call__(self) -> None:
+        batch = self._order.index_select(0, self._next)[0]
+        self._rate.copy_(self._rates.index_select(0, self._next_rate)[0])
+        images, labels = self._augment(self._data.batch(batch)), self._data.labels[batch]
+        if self._mix is not None:
+            images, labels = self._mix(images, labels, self._shares.index_select(0, self._next)[0])
+        self._optimizer.zero_grad()
+        self.loss_sum += self._gradients(images.contiguous(memory_format=self._layout), labels)
         self._optimizer.step()
-        return loss
+        if self._average is not None:
+            self._average.update()
+        self._next += 1
+        if self._next_rate is not self._next:
+            self._next_rate += 1
+
+    def captured(self, recorder: Recorder) -> Run | None:
+        """The whole step as one recording, the training being where it was; see `recorded`."""
+        generators = [self._augment.generator]
+        more = self._average.changing() if self._average is not None else []
+        rewind = Rewind(
+            self._net, self._optimizer, more, [*generators, _own_generator(self._device)]
+        )
+        replay = recorded(
+            self,
+            recorder,
+            begin=self._restart,
+            rewind=rewind,
+            loss=self.loss_sum,
+            generators=generators,
+            differs=len(self._order) > 1,
+        )
+        self._restart()
+        return replay
+
+    def _restart(self) -> None:
+        self._next.zero_()
+        self._next_rate.zero_()
+        self.loss_sum.zero_()
 
     def _gradients(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Add the batch's gradients to those there are, and return its loss."""
+        """Give the weights the batch's gradients, and return its loss.
+
+        images: (N, C, H, W). labels: (N,) classes or (N, classes) probabilities.
+        """
         size = self._micro_batch or len(labels)
+        half = self._settings.autocasts(self._device)
         total = torch.zeros((), device=self._device)
         for some, theirs in zip(torch.split(images, size), torch.split(labels, size), strict=True):
-            with torch.autocast(self._device.type, torch.bfloat16, enabled=self._half):
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
                 logits = self._net(some)
-            loss = F.cross_entropy(logits.float(), theirs, label_smoothing=self._smoothing)
+            smoothing = self._settings.label_smoothing
+            loss = F.cross_entropy(logits.float(), theirs, label_smoothing=smoothing)
             loss = loss * (len(theirs) / len(labels)) if len(theirs) < len(labels) else loss
             loss.backward()  # type: ignore[no-untyped-call]
             total = total + loss.detach()
         return total
 
-    def _captured(
-        self, images: Tensor, labels: Tensor
-    ) -> Callable[[Tensor, Tensor], Tensor] | None:
-        """The passes over a batch of this shape as one CUDA graph; None where none can be made.
 
-        The optimizer's step stays outside: fused, it is few launches, and its learning rate
-        changes. Warming up moves the statistics of batch normalisation, which are put back.
-        """
-        kept = [(buffer, buffer.clone()) for buffer in self._net.buffers()]
-        fixed = images.clone(), labels.clone()
-        graph = torch.cuda.CUDAGraph()
-        try:
-            side = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-            side.wait_stream(torch.cuda.current_stream(self._device))
-            with torch.cuda.stream(side):
-                for _ in range(_WARM_UP):
-                    self._optimizer.zero_grad()
-                    self._gradients(*fixed)
-            torch.cuda.current_stream(self._device).wait_stream(side)
-            # Freed here, the gradients are made inside the graph, where replays overwrite them.
-            self._optimizer.zero_grad()
-            with torch.cuda.graph(graph):
-                loss = self._gradients(*fixed)
-        except RuntimeError as error:
-            if out_of_memory(error):
-                raise
-            _log.warning("no CUDA graph, the steps are launched one by one: %s", error)
-            return None
-        finally:
-            with torch.no_grad():
-                for buffer, value in kept:
-                    buffer.copy_(value)
-
-        def replay(images: Tensor, labels: Tensor) -> Tensor:
-            fixed[0].copy_(images)
-            fixed[1].copy_(labels)
-            graph.replay()
-            return loss
-
-        return replay
+def _own_generator(device: torch.device) -> torch.Generator:
+    """torch's own one of a device, which layers such as dropout draw from."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or 0]
+    return torch.default_generator

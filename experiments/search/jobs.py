@@ -90,7 +90,7 @@ def slots_of(config: ExperimentConfig, dearest: Architecture, *, trials: int) ->
     """The device of each worker for a config's evaluations, of which `dearest` takes the most."""
     devices = [str(device) for device in evaluators.resolve_devices(config.device)]
     need = Need(
-        evaluators.training_bytes(config.evaluator, dearest),
+        evaluators.training_bytes(config.evaluator, dearest, devices[0]),
         evaluators.data_bytes(config.data, dearest.input),
     )
     return worker_slots(config.workers, trials=trials, devices=devices, need=need)

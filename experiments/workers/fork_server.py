@@ -2,8 +2,8 @@
 
 So a worker starts in milliseconds, also when it replaces one that died, and the hundreds of
 megabytes that torch takes exist once. It stays single-threaded and touches no GPU, which makes
-forking safe. Run as `python -m convnas.experiments.workers.fork_server FD`, FD being its end of a socket, it
-hears `start` (with the worker's end of another socket), `kill` and, by the socket's closing, the
+forking safe. Run as `python -m convnas.experiments.workers.fork_server FD [MODULE ...]`, FD being
+its end of a socket and the modules what else the workers will need, it hears `start` (with the worker's end of another socket), `kill` and, by the socket's closing, the
 end; it says `started` and `ended`. It never outlives its parent, nor its workers it.
 """
 
@@ -12,12 +12,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import importlib
 import os
 import selectors
 import signal
 import socket
 import sys
 import traceback
+from collections.abc import Sequence
 from typing import NoReturn
 
 from .channel import Channel
@@ -25,10 +27,13 @@ from .channel import Channel
 _PR_SET_PDEATHSIG = 1
 
 
-def main(fd: int) -> None:
+def main(fd: int, preload: Sequence[str]) -> None:
     die_with_parent()
     control = Channel(socket.socket(fileno=fd))
     from . import worker  # noqa: F401  (torch, before the first fork)
+
+    for name in preload:
+        importlib.import_module(name)
 
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -115,4 +120,4 @@ def die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2:])

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from .channel import Channel, Message
 class Nursery:
     """A running nursery process; what it and its workers print goes to the file `log`.
 
+    `preload`: modules that every worker will need, imported once, before the first fork.
+
     Its end, whenever it comes, shows in `receive`; asking it for something raises nothing.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, preload: Sequence[str] = ()) -> None:
         ours, theirs = socket.socketpair()
         one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         # Ctrl-C reaches the whole group; the parent decides what it means, so the others inherit it
@@ -27,13 +30,15 @@ class Nursery:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             with theirs, log.open("ab") as output:
+                words = theirs.fileno(), *preload
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", f"{__package__}.fork_server", str(theirs.fileno())],
+                    [sys.executable, "-m", f"{__package__}.fork_server", *map(str, words)],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
                     pass_fds=[theirs.fileno()],
-                    env={**os.environ, **one_thread},
+                    # cuBLAS reads it once, and torch refuses to be deterministic without it.
+                    env={"CUBLAS_WORKSPACE_CONFIG": ":4096:8", **os.environ, **one_thread},
                 )
         except BaseException:
             ours.close()

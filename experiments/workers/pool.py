@@ -33,6 +33,11 @@ _START_LIMIT = 300.0
 """Seconds a worker may take to import, load its data and say ready."""
 
 
+_PRELOAD = {"proxy": ("torch._dynamo",)}
+"""An evaluator's name -> modules that it imports late and slowly: torch's optimizers need this one,
+which would take every worker two seconds and 80 MB of its own."""
+
+
 @dataclass(eq=False)
 class _Worker:
     number: int
@@ -169,10 +174,9 @@ class WorkerPool:
         if kind == "report":
             return [Reported(worker.trial, **message)]
         trial, worker.trial = worker.trial, None
+        if message.pop("retire"):
+            self._replace(worker)
         if kind == "failed":
-            if message["unexpected"] and worker.device != "cpu":
-                # After such an error a GPU context may be unusable.
-                self._replace(worker)
             return [Failed(trial, message["reason"])]
         return [Scored(trial, **{**message, "curve": tuple(message["curve"])})]
 
@@ -247,10 +251,17 @@ class WorkerPool:
         with theirs:
             self._nursery.start(worker.number, theirs.fileno())
         with suppress(OSError):
-            worker.channel.send("setup", **{**self._setup, "device": device})
+            told = {"device": device, "memory_share": self._memory_share(device)}
+            worker.channel.send("setup", **{**self._setup, **told})
+
+    def _memory_share(self, device: str) -> float:
+        """Of a device's memory, for each worker on it. Their contexts take some besides."""
+        sharing = self._devices.count(device)
+        return 1.0 if sharing == 1 else 0.95 / sharing
 
     def _open_nursery(self) -> None:
-        self._nursery = Nursery(self._log)
+        preload = _PRELOAD.get(self._setup["evaluator"]["name"], ())
+        self._nursery = Nursery(self._log, preload)
         self._selector.register(self._nursery, selectors.EVENT_READ)
         for device in self._devices:
             self._start(device)

@@ -1,8 +1,9 @@
 """What a worker process does: load the data once, then score the architectures it is sent.
 
-It is forked by `nursery.py`, with torch imported. It hears `setup`, then `evaluate` and, where
+It is forked by `fork_server.py`, with torch imported. It hears `setup`, then `evaluate` and, where
 pruning is on, a `verdict` after every report. It says `ready` or `unusable`, then `report`, and
-`scored` or `failed`. It ends when the other end of its channel is gone.
+`scored` or `failed`, and with these whether it had better `retire`, its device's state being
+suspect. It ends when the other end of its channel is gone.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Mapping
 
 import torch
 
-from ...evaluators import EvaluationError, Evaluator
+from ...evaluators import EvaluationError, Evaluator, resolve_device, select_device
 from ...search_space import Architecture
 from ...search_space.errors import InputError
 from ..config.hooks import create_evaluator
@@ -33,6 +34,7 @@ def work(channel: Channel) -> None:
     setup = inbox.get()
     try:
         load_plugins(setup.get("plugins", ()))
+        select_device(resolve_device(setup["device"]), setup["memory_share"])
         channels, height, width = setup["input"]
         evaluator = create_evaluator(
             setup["evaluator"],
@@ -48,10 +50,12 @@ def work(channel: Channel) -> None:
         return
     channel.send("ready")
     while True:
-        _evaluate(evaluator, inbox.get(), channel, inbox)
+        _evaluate(evaluator, inbox.get(), channel, inbox, on_gpu=setup["device"] != "cpu")
 
 
-def _evaluate(evaluator: Evaluator, job: Message, channel: Channel, inbox: Inbox) -> None:
+def _evaluate(
+    evaluator: Evaluator, job: Message, channel: Channel, inbox: Inbox, *, on_gpu: bool
+) -> None:
     def report(epoch: int, metrics: Mapping[str, float]) -> bool:
         channel.send("report", epoch=epoch, metrics=dict(metrics))
         return bool(job["verdicts"] and inbox.get()["stop"])
@@ -61,11 +65,12 @@ def _evaluate(evaluator: Evaluator, job: Message, channel: Channel, inbox: Inbox
             Architecture.from_dict(job["architecture"]), seed=job["seed"], report=report
         )
     except EvaluationError as e:
-        channel.send("failed", reason=" ".join(str(e).split()), unexpected=False)
+        channel.send("failed", reason=" ".join(str(e).split()), retire=_suspect(evaluator))
     except Exception as e:  # noqa: BLE001  (whatever it is, it ends this trial only)
         traceback.print_exc()
         reason = " ".join(f"{type(e).__name__}: {e}".split())[:500]
-        channel.send("failed", reason=reason, unexpected=True)
+        # After such an error a GPU's context may be unusable.
+        channel.send("failed", reason=reason, retire=on_gpu)
     else:
         channel.send(
             "scored",
@@ -73,7 +78,13 @@ def _evaluate(evaluator: Evaluator, job: Message, channel: Channel, inbox: Inbox
             metrics=dict(result.metrics),
             curve=list(result.curve),
             pruned=result.pruned,
+            retire=_suspect(evaluator),
         )
+
+
+def _suspect(evaluator: Evaluator) -> bool:
+    """Whether the evaluator says that its device's state is, so that this process should end."""
+    return bool(getattr(evaluator, "suspect", False))
 
 
 def _listen(channel: Channel, inbox: Inbox) -> None:

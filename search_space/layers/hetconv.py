@@ -129,11 +129,11 @@ class HetConv2d(TwoExecutions):
             channels_last = x.is_contiguous(memory_format=torch.channels_last)
             (weight,) = self._laid_out("dense" if channels_last else "dense, contiguous")
             return F.conv2d(x, weight, self.bias, self.stride, self.padding)
-        x = F.channel_shuffle(x, self.in_channels // self.p)
+        x = shuffled(x, self.in_channels // self.p)
         bias = None if self.bias is None else self.bias.view(-1, self.p).t().flatten()
         grouped, pointwise = self._laid_out("grouped")
         y = grouped_convolution(x, grouped, pointwise, bias, self.shape, self.padding)
-        return F.channel_shuffle(y, self.p)
+        return shuffled(y, self.p)
 
     def _laid_out(self, layout: str) -> tuple[Tensor, ...]:
         """The weights in a layout; in evaluation on a CPU, those of the last call if still right.
@@ -168,6 +168,21 @@ class HetConv2d(TwoExecutions):
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size},"
             f" stride={self.stride}, padding={self.padding}, p={self.p}"
         )
+
+
+def shuffled(x: Tensor, groups: int) -> Tensor:
+    """`F.channel_shuffle` in the layout of `x`: (N, C, H, W) to the same."""
+    if x.device.type == "cpu" or not x.is_contiguous(memory_format=torch.channels_last):
+        return F.channel_shuffle(x, groups)
+    # torch's kernel for it on a GPU gives NCHW whatever it reads.
+    return shuffled_channels_last(x, groups)
+
+
+def shuffled_channels_last(x: Tensor, groups: int) -> Tensor:
+    """The same for maps that lie as channels_last, as one copy of rows of channels."""
+    count, channels, height, width = x.shape
+    rows = x.permute(0, 2, 3, 1).view(count, height, width, groups, channels // groups)
+    return rows.transpose(3, 4).reshape(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def grouped_convolution(

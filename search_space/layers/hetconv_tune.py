@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from ..architecture import Architecture
 from ..network.build import build_network
+from .graph_replay import replayed
 from .hetconv import HetConv2d
 from .hetconv_execution import Execution, ExecutionTable, HetShape, het_execution
 
@@ -58,7 +60,8 @@ def tune(
     batch: int = 32,
     rounds: int = 7,
 ) -> ExecutionTable:
-    """The faster execution of each shape in training (forward and backward), measured in turn.
+    """The faster execution of each shape in training (forward and backward), measured in turn; on
+    a GPU as replays of CUDA graphs, which is how networks are trained there.
 
     The rule's own choice stays unless the other is faster by MARGIN. `batch` images a step.
     """
@@ -91,22 +94,30 @@ def _faster(
     mine = het_execution(shape, device.type, dtype)
     other: Execution = "dense" if mine == "grouped" else "grouped"
     times: dict[Execution, list[float]] = {mine: [], other: []}
+    steps: dict[Execution, Callable[[], object]] = {}
+    for execution in times:
+        steps[execution] = replayed(partial(_passes, layer, x, execution), device)
     for _ in range(rounds + 1):  # the first warms up
-        for execution, taken in times.items():
-            layer.execution = execution
-            taken.append(_seconds(layer, x))
+        for execution, step in steps.items():
+            times[execution].append(_seconds(step, device))
     medians = {execution: statistics.median(taken[1:]) for execution, taken in times.items()}
     return other if medians[mine] > MARGIN * medians[other] else mine
 
 
-def _seconds(layer: HetConv2d, x: Tensor) -> float:
-    # The thread's own time on a CPU: other processes lengthen the wall clock.
-    clock = time.perf_counter if x.is_cuda else time.thread_time
-    if x.is_cuda:
-        torch.cuda.synchronize()
-    began = clock()
+def _passes(layer: HetConv2d, x: Tensor, execution: Execution) -> object:
+    layer.execution = execution
     y = layer(x)
-    torch.autograd.grad(y, [x, layer.weight], torch.ones_like(y))
-    if x.is_cuda:
-        torch.cuda.synchronize()
+    return torch.autograd.grad(y, [x, layer.weight], torch.ones_like(y))
+
+
+def _seconds(step: Callable[[], object], device: torch.device) -> float:
+    # The thread's own time on a CPU: other processes lengthen the wall clock.
+    gpu = device.type == "cuda"
+    clock = time.perf_counter if gpu else time.thread_time
+    if gpu:
+        torch.cuda.synchronize(device)
+    began = clock()
+    step()
+    if gpu:
+        torch.cuda.synchronize(device)
     return clock() - began

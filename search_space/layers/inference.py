@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .frequency import FeatureMap
-from .hetconv import grouped_convolution
+from .hetconv import grouped_convolution, shuffled
 from .hetconv_execution import HetShape
 from .octave import pooled, upsampled
 
@@ -45,11 +45,11 @@ class GroupedHetConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.shuffles_input:
-            x = F.channel_shuffle(x, self.shape.in_channels // self.shape.p)
+            x = shuffled(x, self.shape.in_channels // self.shape.p)
         y = grouped_convolution(
             x, self.grouped, self.pointwise, self.bias, self.shape, self.padding
         )
-        return F.channel_shuffle(y, self.shape.p) if self.shuffles_output else y
+        return shuffled(y, self.shape.p) if self.shuffles_output else y
 
 
 class FoldedOctConv2d(nn.Module):

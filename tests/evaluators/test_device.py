@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import functools
+from contextlib import contextmanager, nullcontext
+
 import pytest
 import torch
 
-from convnas.evaluators import resolve_device, seeded
+from convnas.evaluators import resolve_device, seeded, select_device
 from convnas.search_space import InputError
 
 CPU = torch.device("cpu")
@@ -51,3 +54,44 @@ def test_the_old_state_comes_back_after_an_error():
     with pytest.raises(KeyError), seeded(5, CPU):
         raise KeyError
     assert torch.equal(torch.rand(1), expected)
+
+
+class FakeCuda:
+    """Stands in for torch.cuda: notes which device was current when something was asked of it."""
+
+    def __init__(self, monkeypatch):
+        self.current, self.calls = 0, []
+        monkeypatch.setattr(torch.cuda, "device", self.device)
+        monkeypatch.setattr(torch.cuda, "set_device", lambda d: setattr(self, "current", d.index))
+        monkeypatch.setattr(torch.random, "fork_rng", lambda devices: nullcontext())
+        for name in ("manual_seed", "set_per_process_memory_fraction"):
+            monkeypatch.setattr(torch.cuda, name, functools.partial(self.note, name))
+
+    def note(self, name, *args):
+        self.calls.append((name, self.current, args[0]))
+
+    @contextmanager
+    def device(self, device):
+        before, self.current = self.current, device.index
+        try:
+            yield
+        finally:
+            self.current = before
+
+
+def test_everything_inside_seeded_sees_its_own_gpu_as_the_current_one(monkeypatch):
+    fake = FakeCuda(monkeypatch)
+    with seeded(5, torch.device("cuda", 1)):
+        assert fake.current == 1
+    assert fake.current == 0
+    assert fake.calls == [("manual_seed", 1, 5)]
+
+
+def test_a_worker_s_gpu_is_selected_with_its_share_of_memory(monkeypatch):
+    fake = FakeCuda(monkeypatch)
+    select_device(CPU, 0.5)
+    assert (fake.current, fake.calls) == (0, [])
+    select_device(torch.device("cuda", 2))
+    assert (fake.current, fake.calls) == (2, [])
+    select_device(torch.device("cuda", 2), 0.25)
+    assert fake.calls == [("set_per_process_memory_fraction", 2, 0.25)]

@@ -8,6 +8,7 @@ import torch
 
 from convnas import evaluators
 from convnas.evaluators import EvaluationError
+from convnas.evaluators.training.step import TrainingStep
 from convnas.search_space import Architecture, Choice
 
 pytestmark = [
@@ -21,6 +22,7 @@ ARCH = Architecture(
     (Choice("octave", alpha=0.5), Choice("hetconv", p=4), Choice("res2net", scales=4)),
 )
 EXACT = {"bf16": False, "cuda_graph": False, "benchmark": False, "deterministic": True}
+PASSES = TrainingStep._gradients
 SWITCHES = ("uint8", "channels_last", "bf16", "fused", "cuda_graph", "benchmark")
 
 
@@ -51,15 +53,32 @@ def test_the_graph_gives_what_single_steps_give():
     assert graph.score == pytest.approx(plain.score, abs=0.03)
 
 
-def test_a_step_that_cannot_be_captured_is_launched_piece_by_piece(monkeypatch, caplog):
-    def refuse(*args, **kwargs):
-        raise RuntimeError("operation not permitted when stream is capturing")
+class Waiting:
+    """The passes of a step, with a wait for the device in them, which no capture permits."""
 
-    monkeypatch.setattr(torch.cuda, "graph", refuse)
-    assert make(**{**EXACT, "cuda_graph": True}).evaluate(ARCH, seed=0).curve == (
-        make(**EXACT).evaluate(ARCH, seed=0).curve
-    )
+    refused = False
+
+    def __get__(self, step, kind):
+        def gradients(images, labels):
+            try:
+                images.sum().item()
+            except RuntimeError:
+                self.refused = True
+                raise
+            return PASSES(step, images, labels)
+
+        return gradients
+
+
+def test_a_step_that_cannot_be_captured_is_launched_piece_by_piece(monkeypatch, caplog):
+    evaluator = make(**{**EXACT, "cuda_graph": True})
+    monkeypatch.setattr(TrainingStep, "_gradients", waiting := Waiting())
+    curve = evaluator.evaluate(ARCH, seed=0).curve
+    assert waiting.refused
+    assert evaluator.suspect
     assert "no CUDA graph" in caplog.text
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+    assert curve == make(**EXACT).evaluate(ARCH, seed=0).curve
 
 
 @pytest.mark.parametrize("settings", [{}, {"bf16": False}, {"cuda_graph": False}])
@@ -88,25 +107,49 @@ def test_running_out_of_memory_is_retried_in_pieces_and_told_where_that_fails_to
     assert np.isfinite(evaluator.evaluate(ARCH, seed=0).score)
 
 
-def test_nothing_waits_for_the_device_inside_an_epoch():
-    from convnas.evaluators.training.step import Step
-
-    evaluator = make(cuda_graph=False)
+@pytest.mark.filterwarnings("ignore:.*ynchronization debug mode")
+def test_nothing_waits_for_the_device_inside_a_step(monkeypatch):
+    evaluator = make(cuda_graph=False, mixup=0.2, flip=True, crop=1, cutout=2, ema=0.9)
     waited = []
-    take_step = Step.__call__
+    take_step = TrainingStep.__call__
 
-    def watched(self, images, labels):
+    def watched(self):
         torch.cuda.set_sync_debug_mode("error")
         try:
-            return take_step(self, images, labels)
+            take_step(self)
         finally:
             torch.cuda.set_sync_debug_mode("default")
             waited.append(1)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Step, "__call__", watched)
-        evaluator.evaluate(ARCH, seed=0)
+    monkeypatch.setattr(TrainingStep, "__call__", watched)
+    evaluator.evaluate(ARCH, seed=0)
     assert waited
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="one CUDA device")
+def test_another_gpu_than_the_first_is_trained_on_with_graphs(caplog):
+    evaluator = make("cuda:1", **{**EXACT, "cuda_graph": True})
+    on_second = evaluator.evaluate(ARCH, seed=0)
+    assert not evaluator.suspect
+    assert "no CUDA graph" not in caplog.text
+    assert (
+        on_second.curve
+        == make("cuda:0", **{**EXACT, "cuda_graph": True}).evaluate(ARCH, seed=0).curve
+    )
+    assert torch.cuda.current_device() == 0
+
+
+@pytest.mark.parametrize(
+    "recipe", [{}, {"optimizer": "adamw"}, {"mixup": 0.2, "ema": 0.9, "crop": 1}]
+)
+def test_graphs_of_many_trainings_reuse_one_pool_of_memory(recipe):
+    evaluator = make(**recipe)
+    reserved = []
+    for seed in range(4):
+        evaluator.evaluate(ARCH, seed=seed)
+        reserved.append(torch.cuda.memory_reserved())
+    assert not evaluator.suspect
+    assert reserved[-1] <= 1.1 * reserved[1]
 
 
 @pytest.mark.parametrize("settings", [{}, {"optimizer": "adamw", "mixup": 0.2, "join": False}])

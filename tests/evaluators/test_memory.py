@@ -104,6 +104,26 @@ def test_the_message_of_the_gpu_allocator_is_recognised():
     assert out_of_memory(error) == "out of memory on the GPU: tried to allocate 2.50 GiB"
 
 
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("CUDA error: out of memory\nCUDA kernel errors might be", "CUDA error: out of memory"),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"),
+        (
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+            "CUBLAS_STATUS_ALLOC_FAILED",
+        ),
+        (
+            "GET was unable to find an engine to execute this computation",
+            "unable to find an engine",
+        ),
+        ("FIND was unable to find an engine to execute this", "unable to find an engine"),
+    ],
+)
+def test_what_the_driver_and_the_libraries_say_is_recognised(message, said):
+    assert out_of_memory(RuntimeError(message)) == f"out of memory on the GPU: {said}"
+
+
 def test_other_errors_are_not_taken_for_it():
     assert out_of_memory(RuntimeError("shape mismatch")) is None
     assert out_of_memory(ValueError("out of memory")) is None

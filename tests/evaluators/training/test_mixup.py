@@ -15,7 +15,8 @@ LABELS = torch.tensor([0, 1, 2, 1, 0])
 
 
 def test_each_image_and_its_label_are_the_same_mixture_with_one_partner():
-    images, targets = Mixup(0.4, classes=3, seed=7)(IMAGES, LABELS, 11)
+    mix = Mixup(0.4, classes=3, seed=7)
+    images, targets = mix(IMAGES, LABELS, mix.shares(11, 1)[0])
     # The share is where the first image lies between itself and the last one.
     moved = (images[0] - IMAGES[4]).flatten()
     line = (IMAGES[0] - IMAGES[4]).flatten()
@@ -32,11 +33,11 @@ def test_each_image_and_its_label_are_the_same_mixture_with_one_partner():
 
 def test_the_share_depends_on_seed_and_step_and_follows_the_beta_distribution():
     def share(seed, step, alpha=0.2):
-        pair = torch.tensor([1.0, 0.0]).view(2, 1, 1, 1)
-        return Mixup(alpha, 2, seed)(pair, torch.tensor([1, 0]), step)[0][0].item()
+        return Mixup(alpha, 2, seed).shares(step, 1).item()
 
     assert share(0, 0) == share(0, 0) != share(0, 1) != share(1, 1)
-    shares = np.array([share(0, step) for step in range(2000)])
+    shares = Mixup(0.2, 2, 0).shares(0, 2000).numpy()
+    assert shares[7] == share(0, 7)
     # Beta(a, a): mean 1/2, variance 1 / (4 (2a + 1)).
     assert shares.mean() == pytest.approx(0.5, abs=0.03)
     assert shares.var() == pytest.approx(1 / (4 * 1.4), rel=0.05)

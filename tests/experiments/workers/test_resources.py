@@ -72,6 +72,11 @@ def test_what_a_training_needs_grows_with_its_batch_and_network() -> None:
     assert needed > 64 * cost(large).backward_bytes
     assert needed > 10 * training_bytes({"name": "proxy", "batch_size": 64}, small)
     assert training_bytes({"name": "tabular"}, large) == 0
+    # In bfloat16 a map takes half: beside the maps there are the images and the weights, both few.
+    half = training_bytes({"name": "proxy", "batch_size": 64}, large, "cuda")
+    assert 0.5 < half / needed < 0.52
+    assert training_bytes({"name": "proxy", "bf16": False}, large, "cuda") == needed
+    assert training_bytes({"name": "proxy", "bf16": "always"}, large) == half
     assert data_bytes({"name": "fashion-mnist"}, (1, 28, 28)) == 70_000 * 784
     assert data_bytes({"name": "npz", "path": "/nowhere"}, (1, 28, 28)) == 0
 

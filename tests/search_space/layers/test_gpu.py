@@ -9,7 +9,8 @@ import torch
 
 import convnas
 from convnas import Architecture, Choice, HetConv2d, OctConv2d, Res2NetBottleneck
-from convnas.search_space import fold_batch_norm
+from convnas.search_space import fold_batch_norm, tune
+from convnas.search_space.layers.hetconv_execution import HetShape
 
 pytestmark = [
     pytest.mark.gpu,
@@ -78,3 +79,14 @@ def test_a_network_of_every_operator_trains_and_folds() -> None:
     network = network.eval().double()
     with torch.no_grad():
         torch.testing.assert_close(fold_batch_norm(network)(x.double()), network(x.double()))
+
+
+def test_grouped_hetconv_keeps_the_layout() -> None:
+    layer = HetConv2d(32, 64, p=4, execution="grouped").cuda()
+    x = torch.randn(2, 32, 9, 7, device="cuda").contiguous(memory_format=torch.channels_last)
+    assert layer(x).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_executions_are_timed_as_graph_replays() -> None:
+    shape = HetShape(32, 32, 3, 1, 4)
+    assert set(tune([(shape, (9, 9))], device="cuda", rounds=2).hetconv) == {str(shape)}

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from convnas import Architecture, Choice, HetConv2d, InputError, build_network
 from convnas.search_space import ExecutionTable
+from convnas.search_space.layers.hetconv import shuffled_channels_last
 from convnas.search_space.layers.hetconv_execution import HetShape, het_execution
 
 EXECUTIONS = ("dense", "grouped")
@@ -199,3 +200,17 @@ def test_a_wrong_table_is_refused(mapping, complaint) -> None:
 def test_an_unknown_execution_is_refused() -> None:
     with pytest.raises(ValueError, match="'dense', 'grouped' or None"):
         HetConv2d(8, 8, execution="sparse")
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(12, 3), (12, 4), (8, 8), (6, 1)])
+def test_the_shuffle_of_maps_that_lie_as_channels_last_is_torch_s_in_their_own_layout(
+    channels, groups
+) -> None:
+    x = torch.randn(2, channels, 5, 3).contiguous(memory_format=torch.channels_last)
+    x.requires_grad_()
+    got, expected = shuffled_channels_last(x, groups), F.channel_shuffle(x, groups)
+    assert torch.equal(got, expected)
+    assert got.is_contiguous(memory_format=torch.channels_last)
+    upstream = torch.randn_like(expected)
+    one, other = (torch.autograd.grad(y, x, upstream)[0] for y in (got, expected))
+    assert torch.equal(one, other)

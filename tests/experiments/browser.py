@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,8 @@ from websockets.sync.client import ClientConnection, connect
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+_BLANK = "about:blank"
+
 LIMIT = 120.0
 """Seconds until what is looked for must be there."""
 
@@ -29,10 +32,13 @@ def chromium() -> str | None:
 
 
 class Page:
-    """One page at `url`; `folder` becomes the browser's home."""
+    """One page at `url`; `folder` becomes the browser's home.
 
-    def __init__(self, url: str, folder: Path) -> None:
-        self._url, self._folder = url, folder
+    headers: `Cookie`, as the site that has set it would get it back.
+    """
+
+    def __init__(self, url: str, folder: Path, headers: Mapping[str, str] | None = None) -> None:
+        self._url, self._folder, self._headers = url, folder, headers or {}
         self._numbers = itertools.count(1)
         self._stack = ExitStack()
         self._link: ClientConnection
@@ -44,7 +50,7 @@ class Page:
             [
                 *(command, "--headless=new", "--no-sandbox", "--disable-gpu"),
                 *("--disable-dev-shm-usage", "--window-size=1400,1000"),
-                *("--remote-debugging-port=0", f"--user-data-dir={self._folder}", self._url),
+                *("--remote-debugging-port=0", f"--user-data-dir={self._folder}", _BLANK),
             ],
             start_new_session=True,
             stdout=subprocess.DEVNULL,
@@ -54,6 +60,11 @@ class Page:
             stack.callback(self._kill)
             link = connect(self._page_address(), max_size=None, proxy=None)
             self._link = stack.enter_context(link)
+            if "Cookie" in self._headers:
+                name, _, value = self._headers["Cookie"].partition("=")
+                cookie = {"name": name, "value": value, "url": self._url, "httpOnly": True}
+                self._call("Network.setCookie", {**cookie, "sameSite": "Strict"})
+            self._call("Page.navigate", {"url": self._url})
             self._stack = stack.pop_all()
         return self
 
@@ -67,14 +78,16 @@ class Page:
 
     def evaluate(self, script: str) -> Any:
         """The value of a JavaScript expression in the page."""
+        settings = {"expression": script, "returnByValue": True, "awaitPromise": True}
+        return self._call("Runtime.evaluate", settings)["result"].get("value")
+
+    def _call(self, method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
         number = next(self._numbers)
-        settings = {"expression": script, "returnByValue": True}
-        call = {"id": number, "method": "Runtime.evaluate", "params": settings}
-        self._link.send(json.dumps(call))
+        self._link.send(json.dumps({"id": number, "method": method, "params": settings}))
         while True:
             answer = json.loads(self._link.recv(timeout=LIMIT))
             if answer.get("id") == number:
-                return answer["result"]["result"].get("value")
+                return dict(answer["result"])
 
     def wait_for(self, script: str) -> Any:
         """The first value of `script` that is true."""
@@ -92,7 +105,7 @@ class Page:
                 port = (self._folder / "DevToolsActivePort").read_text().split()[0]
                 with urlopen(f"http://127.0.0.1:{port}/json", timeout=10) as answer:
                     targets = json.loads(answer.read())
-                page = next(t for t in targets if t["type"] == "page" and t["url"] == self._url)
+                page = next(t for t in targets if t["type"] == "page" and t["url"] == _BLANK)
                 return str(page["webSocketDebuggerUrl"])
             time.sleep(0.1)
         raise AssertionError("chromium did not start")

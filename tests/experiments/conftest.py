@@ -120,6 +120,17 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
+def printed_address(process: subprocess.Popen[str]) -> str:
+    """The address of the pages of a command that has just started, from what it prints."""
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        if line.startswith("dashboard: "):
+            return line.split()[1]
+    raise AssertionError(f"it ended: {said}")
+
+
 def trials_of(run: Path) -> list[optuna.trial.FrozenTrial]:
     """The trials as Optuna itself reads them."""
     storage = optuna.storages.RDBStorage(f"sqlite:///{run / 'study.db'}")

@@ -27,7 +27,8 @@ import yaml
 from convnas.benchmarks.timing import conditions
 from convnas.experiments.config.schema import demo_config, read_config
 from convnas.experiments.nni_backend.driver.experiment_profile import profile
-from convnas.experiments.nni_backend.driver.manager import Manager, Rest
+from convnas.experiments.nni_backend.driver.manager import Manager
+from convnas.experiments.nni_backend.guard import guarded_shell
 from convnas.experiments.ports import free_port
 from convnas.experiments.run.study import read_trials
 
@@ -109,18 +110,20 @@ def _plain(folder: Path, trials: int) -> list[float]:
     )
     facts["tuner"] = {"name": "Random"}
     port = free_port()
-    with Manager(port, folder / "nni", log=folder / "log.txt") as manager:
+    # NNI's own trials know their password from a file.
+    shell, _ = guarded_shell({"XDG_RUNTIME_DIR": str(folder.absolute())})
+    with Manager(port, folder / "nni", log=folder / "log.txt", environment=shell) as manager:
         manager.start("create", "plain", facts, lambda: False)
-        jobs = _done(port)
+        jobs = _done(manager)
     return [
         float((folder / "ready" / job["trialJobId"]).read_text()) - job["startTime"] / 1000
         for job in jobs
     ]
 
 
-def _done(port: int) -> list[dict[str, Any]]:
+def _done(manager: Manager) -> list[dict[str, Any]]:
     while True:
-        with closing(Rest(port)) as rest:
+        with closing(manager.rest()) as rest:
             status = rest.api("GET", "check-status")["status"]
             if status == "DONE":
                 jobs: list[dict[str, Any]] = rest.api("GET", "trial-jobs")

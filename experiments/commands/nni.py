@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from pathlib import Path
 
 import click
@@ -45,12 +47,17 @@ def init(config: Path | None, out: Path | None) -> None:
 
 @nni.command()
 def guard() -> None:
-    """Print the line that has every NNI started from this shell guarded, for eval.
+    """Print the lines that have every NNI started from this shell guarded, for eval.
 
     It is then closed to everybody but you: eval "$(convnas nni guard)"
     """
-    from ..nni_backend.guard import guard_path
+    from ..nni_backend.guard import guarded_shell
 
-    path = str(guard_path()).replace("\\", "\\\\").replace('"', '\\"')
-    option = f'--require "{path}"'.replace("'", "'\\''")
-    click.echo(f"export NODE_OPTIONS=\"${{NODE_OPTIONS:+$NODE_OPTIONS }}\"'{option}'")
+    exports, token = guarded_shell(os.environ)
+    for name, value in exports.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    click.echo(
+        "NNI's pages, with its port, in one browser for each experiment: "
+        f"http://127.0.0.1:8080/?token={token}",
+        err=True,
+    )

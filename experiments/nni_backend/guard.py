@@ -1,37 +1,77 @@
-"""The guard on this side: where it lies, and whether it holds."""
+"""The guard on this side: where it lies, who gets past it, and whether it holds."""
 
 from __future__ import annotations
 
 import http.client
 import ipaddress
+import secrets
 import sys
+import tempfile
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
 from .. import ports
 from ..errors import RunError
+from .variables import SECRET, TOKEN, USER, login
 
 _LISTEN = "0A"
+_NETRC = "NETRC"
 
 
 def guard_path() -> Path:
     return Path(str(resources.files(__package__) / "guard.js"))
 
 
+def guarded_shell(environment: Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """What a shell with `environment` is to export for a guarded NNI, and the browser's token.
+
+    nnictl speaks through `requests`, which takes a password from the file that NETRC names. A shell
+    that is guarded already keeps its secret: what it has started knows no other.
+    """
+    secret, place = environment.get(SECRET), environment.get(_NETRC)
+    if not secret or not place or not Path(place).exists():
+        secret = secrets.token_urlsafe(32)
+        # Only this user may read it, and it goes when the machine or the login ends.
+        folder = environment.get("XDG_RUNTIME_DIR", "")
+        number, place = tempfile.mkstemp(
+            prefix="convnas-", dir=folder if Path(folder).is_absolute() else None
+        )
+        with open(number, "w") as file:
+            file.writelines(
+                f"machine {name} login {USER} password {secret}\n"
+                for name in ("localhost", "127.0.0.1")
+            )
+    token = secrets.token_urlsafe(32)
+    path = str(guard_path()).replace("\\", "\\\\").replace('"', '\\"')
+    options = [environment.get("NODE_OPTIONS", ""), f'--require "{path}"']
+    exports = {
+        "NODE_OPTIONS": " ".join(option for option in options if option),
+        SECRET: secret,
+        TOKEN: token,
+        _NETRC: place,
+    }
+    return exports, token
+
+
 def check_place(host: str, port: int) -> None:
     """InputError where NNI would be reachable from elsewhere, or the port is taken."""
-    why = "NNI has no login, and whoever reaches it can run code as you"
+    why = "NNI is kept to this machine, since whoever reaches it can run code as you"
     ports.check_place(host, port, why)
 
 
-def verify(port: int) -> None:
-    """RunError unless the manager at `port` listens on loopback only and refuses strangers."""
+def verify(port: int, secret: str) -> None:
+    """RunError unless the manager at `port` listens on loopback only and refuses strangers.
+
+    secret: the run's, with which a request is refused all the same where its Host is foreign.
+    """
     exposed = [address for address in _listening(port) if not address.is_loopback]
     if exposed:
         raise RunError(f"NNI listens on {exposed[0]}, not only on 127.0.0.1; it has been stopped")
     for what, headers in (
-        ("a foreign Host", {"Host": "example.org"}),
-        ("a foreign Origin", {"Origin": "http://example.org"}),
+        ("a foreign Host", {"Host": "example.org", **login(secret)}),
+        ("a foreign Origin", {"Origin": "http://example.org", **login(secret)}),
+        ("somebody without a password", {}),
     ):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         try:

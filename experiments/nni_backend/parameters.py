@@ -1,8 +1,8 @@
 """Parameters as NNI's pages read best: conv, alpha, p and scales on axes of their own.
 
-Optuna's parameter `stage1 = "octave(alpha=0.25)"` is `stage1.conv = "octave"`, `stage1.alpha = 0.25`
-in NNI, and "-" for what the convolution does not have. The search space has the same keys, without
-which the hyper-parameter page stays empty.
+Optuna's parameter `stage1 = "octave(alpha=0.25)"` is `stage1.conv = "octave"` and
+`stage1.alpha = 0.25` in NNI, and "-" for what the convolution does not have. The search space has
+the same keys, without which the hyper-parameter page stays empty.
 """
 
 from __future__ import annotations

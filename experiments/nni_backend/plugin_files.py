@@ -1,4 +1,4 @@
-"""What NNI's user needs to start an experiment with our tuner: NNI's own config, and a trial script."""
+"""What NNI's user needs to start an experiment with our tuner: NNI's own config, a trial script."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ with nni_trial({config!r}) as trial:
 '''
 
 _META = f"""\
-# nnictl algo register --meta tuner.yml      then, in NNI's config:  tuner: {{name: convnas, classArgs: ...}}
+# nnictl algo register --meta tuner.yml
+# and then, in NNI's config:  tuner: {{name: convnas, classArgs: ...}}
 algoType: tuner
 builtinName: convnas
 className: {TUNER}

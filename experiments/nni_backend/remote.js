@@ -3,8 +3,8 @@
 // the machine call back at a port of the manager that is open to the network. Here
 //   - a machine whose key is not among `hostKeys` ("TYPE BASE64") is refused,
 //   - nothing is installed: convnas and nni must be there,
-//   - the machine calls back through the ssh connection itself, over a Unix socket that only its user
-//     can open, and reaches nothing but the channel meant for it,
+//   - the machine calls back through the ssh connection itself, over a Unix socket that only its
+//     user can open, and reaches nothing but the channel meant for it,
 //   - what NNI runs there is guarded too,
 //   - each machine gets as many trials at once as it has `workers`,
 //   - why a machine cannot be used is written to CONVNAS_NNI_HOME/reason.
@@ -136,12 +136,16 @@ async function callBack(client, socket, route, port) {
         stream.on('error', () => stream.destroy());
         stream.once('data', first => {
             const head = first.toString('latin1');
-            if (!head.startsWith(`GET ${route} HTTP/1.1\r\n`) || !/\r\nUpgrade: websocket\r\n/i.test(head)) {
+            const start = `GET ${route} HTTP/1.1\r\n`;
+            if (!head.startsWith(start) || !/\r\nUpgrade: websocket\r\n/i.test(head)) {
                 stream.end();
                 return;
             }
             const link = net.connect(port, '127.0.0.1', () => {
-                link.write(first);
+                // The run's secret stays on this machine.
+                const login = Buffer.from(`convnas:${process.env.CONVNAS_NNI_SECRET}`);
+                link.write(`${start}Authorization: Basic ${login.toString('base64')}\r\n`);
+                link.write(first.subarray(start.length));
                 stream.pipe(link).pipe(stream);
             });
             link.on('error', () => stream.destroy()).on('close', () => stream.destroy());

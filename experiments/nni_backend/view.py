@@ -59,7 +59,7 @@ def show(
         with Manager(port, folder, log=folder / "manager.log") as manager:
             if not manager.start("view", name, facts, stop):
                 return
-            announce(f"http://127.0.0.1:{port}")
+            announce(manager.address)
             while not stop():
                 if manager.exit_code is not None:
                     raise RunError(f"NNI's manager ended with {manager.exit_code}")

@@ -89,9 +89,9 @@ def run_under_nni(
         stack.callback(search.let_go)
         if not manager.start("resume" if earlier else "create", name, facts, stop):
             return "stopped"
-        desk = stack.enter_context(Desk(port))
+        desk = stack.enter_context(Desk(manager.rest()))
         run.log(f"NNI: http://127.0.0.1:{port}")
-        announce(f"http://127.0.0.1:{port}")
+        announce(manager.address)
         return search.run(desk, manager, stop, run.write_best)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import RunError
 from ..guard import guard_path, verify
+from ..variables import SECRET, TOKEN, login
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -30,11 +32,15 @@ Action = Literal["create", "resume", "view"]
 class Rest:
     """Requests to a manager on this machine. Not for several threads at once.
 
-    `prefix` is NNI's url_prefix, "/mine" for instance.
+    secret: the run's [default: the one in this process's environment]. prefix: NNI's url_prefix,
+    "/mine" for instance.
     """
 
-    def __init__(self, port: int, timeout: float = 30.0, *, prefix: str = "") -> None:
+    def __init__(
+        self, port: int, secret: str | None = None, *, timeout: float = 30.0, prefix: str = ""
+    ) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+        self._headers = {"Content-Type": "application/json", **login(secret)}
         self._prefix = prefix
 
     def request(self, method: str, path: str, body: object = None) -> Any:
@@ -51,7 +57,7 @@ class Rest:
     def _answer(self, method: str, path: str, body: object) -> bytes:
         data = None if body is None else json.dumps(body)
         try:
-            self._connection.request(method, path, data, {"Content-Type": "application/json"})
+            self._connection.request(method, path, data, self._headers)
             response = self._connection.getresponse()
             content = response.read()
         except http.client.HTTPException as e:
@@ -75,7 +81,8 @@ class Manager:
     """A manager at `port` that keeps its files under `folder`; its words go to the file `log`.
 
     It runs in a session of its own, so that leaving the `with` block, however this process ends,
-    ends its tuner and its trials too.
+    ends its tuner and its trials too. Its secrets go through its environment; they are made here,
+    unless `environment` has a secret.
     """
 
     def __init__(
@@ -83,7 +90,18 @@ class Manager:
     ) -> None:
         self.port, self._folder, self._log = port, folder.absolute(), log
         self._environment = dict(environment or {})
+        self._secret = self._environment.get(SECRET) or secrets.token_urlsafe(32)
+        self._token = secrets.token_urlsafe(32)
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where its pages are, for one browser, once. For people: it belongs in no log."""
+        return f"http://127.0.0.1:{self.port}/?token={self._token}"
+
+    def rest(self, timeout: float = 30.0) -> Rest:
+        """A connection of its own."""
+        return Rest(self.port, self._secret, timeout=timeout)
 
     def start(
         self, action: Action, name: str, profile: Mapping[str, Any], stop: Callable[[], bool]
@@ -112,12 +130,14 @@ class Manager:
                     "CONVNAS_NNI_OWNED": "1",
                     "CONVNAS_NNI_HOME": str(self._folder),
                     **self._environment,
+                    SECRET: self._secret,
+                    TOKEN: self._token,
                 },
             )
         if not self._answers(stop):
             return False
-        verify(self.port)
-        rest = Rest(self.port, timeout=START_LIMIT)
+        verify(self.port, self._secret)
+        rest = self.rest(START_LIMIT)
         try:
             rest.api("POST", "experiment", profile)
         except OSError as e:
@@ -145,7 +165,7 @@ class Manager:
         if self._process.poll() is None:
             # A view refuses, and has nothing to bring to an end.
             with suppress(OSError, subprocess.TimeoutExpired):
-                rest = Rest(self.port, timeout=5)
+                rest = self.rest(timeout=5)
                 rest.api("DELETE", "experiment")
                 rest.close()
                 self._process.wait(20)
@@ -172,7 +192,7 @@ class Manager:
                 return False
             if self.exit_code is not None:
                 raise RunError(f"NNI ended at its start with {self.exit_code}; see {self._log}")
-            rest = Rest(self.port)
+            rest = self.rest()
             try:
                 if isinstance(rest.api("GET", "check-status"), dict):
                     return True

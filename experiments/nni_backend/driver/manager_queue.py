@@ -24,14 +24,14 @@ _KNOWN_LIMIT = 60.0
 
 
 class Desk:
-    """Speaks to the manager at `port`. `status` is what it last said of itself.
+    """Speaks to the manager through `rest`. `status` is what it last said of itself.
 
     Answers come through callbacks, on this thread. Reports to a manager that is gone are dropped:
     the study has them already.
     """
 
-    def __init__(self, port: int) -> None:
-        self._rest = Rest(port)
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._again: list[Callable[[], None]] = []
         self._thread = threading.Thread(target=self._work, daemon=True)

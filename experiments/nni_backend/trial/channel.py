@@ -11,6 +11,7 @@ import urllib.request
 from typing import Any
 
 from ...errors import RunError
+from ..variables import login
 
 _KNOWN_LIMIT = 60.0
 """Seconds in which NNI's record must know a trial that it has started."""
@@ -98,7 +99,7 @@ class TrialChannel:
 
     def _ask(self, method: str, url: str, body: object = None) -> tuple[int, str]:
         data = None if body is None else json.dumps(body).encode()
-        head = {"Content-Type": "application/json"}
+        head = {"Content-Type": "application/json", **login()}
         request = urllib.request.Request(url, data, head, method=method)
         try:
             with _DIRECTLY.open(request, timeout=60) as answer:

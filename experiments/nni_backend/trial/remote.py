@@ -1,7 +1,7 @@
 """What NNI starts on another machine: one evaluation, as the experiment beside it says.
 
-`python -m convnas.experiments.nni_backend.trial.remote`, in a folder with `config.yaml`. It ends with
-the process of NNI's that started it; where it fails, the last line of its stderr says why.
+`python -m convnas.experiments.nni_backend.trial.remote`, in a folder with `config.yaml`. It ends
+with the process of NNI's that started it; where it fails, the last line of its stderr says why.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What NNI starts as a trial: it stands for an evaluation in a warm worker, and ends as that ends.
 
-Run as `python -S -E shim.py` and importing three small modules, it starts in hundredths of a second,
-where a process of its own would import torch, NNI and the data anew for every trial.
+Run as `python -S -E shim.py` and importing three small modules, it starts in hundredths of a
+second, where a process of its own would import torch, NNI and the data anew for every trial.
 """
 
 import os

@@ -94,7 +94,8 @@ def _needed(config: str | Path | None) -> str | Path:
 
 
 class NNITrial:
-    """`architecture` is what to train, `number` the trial's in the study, `config` the experiment's.
+    """One trial. `architecture` is what to train, `number` its number in the study, `config` the
+    experiment's.
 
     Leaving the `with` block by an exception makes the trial a failed one, for that reason.
     """

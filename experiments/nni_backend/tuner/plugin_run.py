@@ -9,8 +9,9 @@ from ...run.directory import RunDirectory
 
 
 def run_of(config: str | Path, run_dir: str | Path | None) -> tuple[Path, RunDirectory]:
-    """The config's absolute path, and its run: `run_dir`, the one it lies in, or runs/NAME beside it.
+    """The config's absolute path, and its run.
 
+    The run is `run_dir`; without it the one that the config lies in, or runs/NAME beside it.
     Raises InputError for a config that is not there.
     """
     path = Path(config).expanduser()

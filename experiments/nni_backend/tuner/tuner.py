@@ -1,9 +1,10 @@
 """Our tuner inside NNI: it asks the study, through whichever strategy the config names.
 
 NNI gives it `classArgs: {config: PATH}`, an experiment's config: space, budget and strategy; and,
-where that is not the config of a run already, `run_dir`, where the study is kept [default: runs/NAME
-beside the config]. The study is the truth: parameter ids are its trials' numbers, what NNI imports
-on resuming is not needed, and a trial that an earlier run left is given out again under its number.
+where that is not the config of a run already, `run_dir`, where the study is kept [default:
+runs/NAME beside the config]. The study is the truth: parameter ids are its trials' numbers, what
+NNI imports on resuming is not needed, and a trial that an earlier run left is given out again under
+its number.
 
 Only light imports stand at the top: the manager waits for the tuner to connect.
 """
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nni.tuner import Tuner as NNITuner
 
+from .json_as_data import read_json_as_data
 from .manager_watch import end_with_manager
 from .owner import owner_here
 
@@ -66,6 +68,7 @@ class Tuner(NNITuner):  # type: ignore[misc]
         self._dispatcher: Any = None
         self._owner = owner_here(self._stop_early)
         self._proposing: Proposing | None = None
+        read_json_as_data()
         end_with_manager()
 
     @_or_end
@@ -121,7 +124,7 @@ class Tuner(NNITuner):  # type: ignore[misc]
         self._owner.ended(parameter_id, success)
 
     def _go_on(self, recovered: dict[int, Any]) -> None:
-        """Adopt what an earlier run left, but the `recovered` trials, which NNI starts again itself."""
+        """Adopt what an earlier run left, but not the `recovered` trials: NNI starts them again."""
         assert self._proposing is not None
         self._proposing.start(but=recovered)
         # NNI hears no result of a recovered trial, nor of any with a lower number; ours go on.

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,25 @@ def free_port() -> int:
 
 
 class Web:
-    """A manager as anybody on this machine reaches it."""
+    """A manager as a browser of its user's reaches it, once it has logged in."""
 
     def __init__(self, port: int) -> None:
         self.port, self.base = port, f"http://127.0.0.1:{port}"
+        self.headers: dict[str, str] = {}
+
+    def log_in(self, address: str) -> None:
+        """By the address that convnas prints, which holds a token."""
+        assert address.startswith(f"{self.base}/?token=")
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            self.headers = {"Cookie": answer.headers["Set-Cookie"].partition(";")[0]}
+
+    def read(self, path: str) -> bytes:
+        request = urllib.request.Request(self.base + path, headers=self.headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return bytes(answer.read())
 
     def get(self, route: str) -> Json:
-        with urllib.request.urlopen(f"{self.base}/api/v1/nni/{route}", timeout=60) as answer:
-            return json.loads(answer.read())
+        return json.loads(self.read(f"/api/v1/nni/{route}"))
 
     def status(self) -> str:
         try:
@@ -50,7 +61,7 @@ class Web:
     ) -> int:
         """The status code."""
         data = None if body is None else json.dumps(body).encode()
-        head = {"Content-Type": "application/json", **(headers or {})}
+        head = {"Content-Type": "application/json", **self.headers, **(headers or {})}
         request = urllib.request.Request(self.base + path, data, head, method=method)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
@@ -67,6 +78,25 @@ def scripted_config(
     path = folder / "mine.yaml"
     path.write_text(yaml.safe_dump(small(evaluator=settings, **changes)))
     return path
+
+
+def websocket(port: int, target: str, headers: Sequence[str]) -> bool:
+    """Whether the server opens one there, rather than cut the connection."""
+    lines = [
+        f"GET {target} HTTP/1.1",
+        f"Host: 127.0.0.1:{port}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        "Sec-WebSocket-Version: 13",
+        *headers,
+    ]
+    with socket.create_connection(("127.0.0.1", port), 30) as link:
+        link.sendall("\r\n".join([*lines, "", ""]).encode())
+        try:
+            return link.recv(100).startswith(b"HTTP/1.1 101")
+        except ConnectionError:
+            return False
 
 
 def launch(*argv: str, **environment: str) -> subprocess.Popen[str]:
@@ -121,8 +151,13 @@ def trials_in_database(run: Path) -> dict[int, Json]:
 
 
 def spread(attrs: dict[str, Any], keys: Any) -> dict[str, Any]:
-    """Of a study's trial, what NNI's parameters must be: its attributes, "-" for what is not there."""
+    """What NNI's parameters must be: the attributes of the study's trial, "-" where it has none."""
     return {key: attrs.get(key, "-") for key in keys}
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    words = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(word.split("=", 1) for word in words if word)
 
 
 def processes_of(run: Path) -> list[tuple[int, str]]:

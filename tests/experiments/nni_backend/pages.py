@@ -19,13 +19,13 @@ _BEST = r"""(() => {
 
 def best_metric(web: Web, folder: Path) -> float:
     """Of the overview."""
-    with browser.Page(f"{web.base}/oview", folder / "overview") as page:
+    with browser.Page(f"{web.base}/oview", folder / "overview", web.headers) as page:
         return float(page.wait_for(_BEST))
 
 
 def parameters(web: Web, job: str, folder: Path) -> dict[str, Any]:
     """Of the trial that NNI calls `job`, once its row on the detail page is unfolded."""
-    with browser.Page(f"{web.base}/detail", folder / f"detail-{job}") as page:
+    with browser.Page(f"{web.base}/detail", folder / f"detail-{job}", web.headers) as page:
         rows = "[...document.querySelectorAll('.ms-DetailsRow')]"
         row = f"{rows}.find(r => r.innerText.includes('{job}'))"
         icon = f"{row}?.querySelector('[data-automation-key=_expand] i')"

@@ -1,4 +1,4 @@
-"""Another machine, as far as ssh can tell: a real sshd on a loopback port, with a home of its own."""
+"""Another machine, as far as ssh can tell: a real sshd on a loopback port, with its own home."""
 
 from __future__ import annotations
 

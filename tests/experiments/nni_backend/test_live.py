@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
 import signal
 import socket
 import subprocess
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from convnas.experiments.nni_backend.variables import SECRET, TOKEN, login
 from convnas.tests.experiments import browser
-from convnas.tests.experiments.conftest import until
+from convnas.tests.experiments.conftest import printed_address, until
 from convnas.tests.experiments.nni_backend import helpers, pages
 
 pytestmark = pytest.mark.xdist_group("nni")
@@ -40,6 +42,7 @@ class Live:
     run: Path
     web: helpers.Web
     go: Path
+    token: str = ""
 
     @property
     def jobs(self) -> dict[int, Any]:
@@ -50,10 +53,23 @@ class Live:
         found = {}
         for pid, line in helpers.processes_of(self.run):
             if line.rstrip().endswith("shim.py"):
-                words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-                settings = dict(word.partition(b"=")[::2] for word in words)
-                found[int(settings[b"NNI_TRIAL_SEQ_ID"])] = pid
+                found[int(helpers.environment_of(pid)["NNI_TRIAL_SEQ_ID"])] = pid
         return found
+
+    def environment_of(self, words: str) -> dict[str, str]:
+        """Of the process of the run that has `words` in its command line."""
+        pids = [pid for pid, line in helpers.processes_of(self.run) if words in line]
+        return helpers.environment_of(max(pids))
+
+    @property
+    def program(self) -> dict[str, str]:
+        """The header of a program of the run: any trial could send it."""
+        return login(self.environment_of("--exp_params")[SECRET])
+
+    @property
+    def channel(self) -> str:
+        """The tuner's address of NNI."""
+        return self.environment_of("--exp_params")["NNI_TUNER_COMMAND_CHANNEL"]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +87,9 @@ def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     )
     one = Live(process, run, helpers.Web(port), folder / "record.txt.go")
     try:
-        until(lambda: process.poll() is not None or one.web.status() == "RUNNING", 180)
+        address = printed_address(process)
+        one.web.log_in(address)
+        one.token = address.partition("=")[2]
         until(lambda: process.poll() is not None or waiting(one) == 4, 180)
         yield one
     finally:
@@ -141,9 +159,7 @@ def test_failures_are_failed_with_their_reasons(
     }
     (refused,) = [n for n in failed if trials[n].user_attrs["reason"] == "no score today"]
     job = jobs[refused]["trialJobId"]
-    url = f"{live.web.base}/api/v1/nni/trial-file/{job}/stderr"
-    with urllib.request.urlopen(url, timeout=60) as answer:
-        assert answer.read() == b"no score today\n"
+    assert live.web.read(f"/api/v1/nni/trial-file/{job}/stderr") == b"no score today\n"
 
 
 def test_it_listens_on_this_machine_only(live: Live) -> None:
@@ -171,6 +187,13 @@ def test_it_listens_on_this_machine_only(live: Live) -> None:
         ("GET", "/api/v1/nni/trial-jobs", {"Sec-Fetch-Site": "cross-site"}),
         ("PUT", "/api/v1/nni/experiment?update_type=SEARCH_SPACE", {"Origin": "http://e.org"}),
         ("PUT", "/api/v1/nni/experiment?update_type=SEARCH_SPACE", {}),
+        ("PUT", "/api/v1/nni/experiment?update_type=SEARCH_SPACE&x=/env/a/b", {}),
+        ("PUT", "/env/local-env/JOB", {}),
+        ("GET", "/api/v1/nni/trial-file/x/nnimanager.log?/trial-file/a/stderr", {}),
+        ("GET", "/logs/nnimanager.log", {}),
+        ("GET", "/logs/dispatcher.log", {}),
+        ("DELETE", "/api/v1/nni/experiment", {}),
+        ("GET", "/api/v1/nni/trial-jobs", {"Cookie": "a=b"}),
         ("PUT", "/API/v1/nni/Experiment?update_type=SEARCH_SPACE", {}),
         ("PUT", "/api/v1/nni/experiment/?update_type=SEARCH_SPACE", {}),
         ("PUT", "/api/v1/nni/experiment?update_type=MAX_TRIAL_NUM&update_type=SEARCH_SPACE", {}),
@@ -198,8 +221,9 @@ def test_attacks_by_http_are_refused(
     body = b'{"params": {"searchSpace": %s}}' % repr(space).replace("'", '"').encode()
     connection = http.client.HTTPConnection("127.0.0.1", live.web.port, timeout=60)
     connection.putrequest(method, path, skip_host="Host" in headers)
-    for name, value in {"Content-Type": "application/json", **headers}.items():
+    for name, value in {**live.web.headers, **headers}.items():
         connection.putheader(name, value)
+    connection.putheader("Content-Type", "application/json")
     connection.putheader("Content-Length", str(len(body)))
     connection.endheaders(body)
     assert connection.getresponse().status in (400, 403)
@@ -207,9 +231,23 @@ def test_attacks_by_http_are_refused(
     assert live.web.get("experiment")["params"]["searchSpace"].keys() >= {"stage1.conv"}
 
 
+def test_no_secret_is_in_an_argument_or_in_a_file_of_the_run(live: Live) -> None:
+    cookie = live.web.headers["Cookie"].partition("=")[2]
+    secrets = [live.environment_of("--exp_params")[SECRET], cookie, live.token]
+    secrets.append(str(urlsplit(live.channel).password))
+    assert TOKEN not in live.environment_of("--exp_params")
+    lines = [line.encode() for _, line in helpers.processes_of(live.run)]
+    assert len(lines) > 5
+    for content in [*lines, *(p.read_bytes() for p in live.run.rglob("*") if p.is_file())]:
+        for secret in secrets:
+            assert secret.encode() not in content
+
+
 @pytest.mark.parametrize(
     ("path", "headers"),
     [
+        ("/tuner", []),
+        ("/x?/tuner", []),
         ("/tuner", ["Origin: http://example.org"]),
         ("/tuner", ["Origin: http://127.0.0.1:{port}"]),
         ("/tuner", ["Sec-Fetch-Site: cross-site"]),
@@ -217,22 +255,14 @@ def test_attacks_by_http_are_refused(
     ],
 )
 def test_attacks_by_websocket_are_cut_off(live: Live, path: str, headers: list[str]) -> None:
-    lines = [
-        f"GET {path} HTTP/1.1",
-        f"Host: 127.0.0.1:{live.web.port}",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-        "Sec-WebSocket-Version: 13",
-        *(header.format(port=live.web.port) for header in headers),
-    ]
-    with socket.create_connection(("127.0.0.1", live.web.port), 30) as link:
-        link.sendall("\r\n".join([*lines, "", ""]).encode())
-        try:
-            answer = link.recv(100)
-        except ConnectionError:
-            answer = b""
-    assert answer == b""
+    known = [header.format(port=live.web.port) for header in headers]
+    cookie = [f"Cookie: {live.web.headers['Cookie']}"]
+    channel = urlsplit(live.channel)
+    assert channel.username == "tuner"
+    words = base64.b64encode(f"tuner:{channel.password}".encode()).decode()
+    program = f"Authorization: {live.program['Authorization']}"
+    for more in ([], cookie, [program], [f"Authorization: Basic {words}"]):
+        assert not helpers.websocket(live.web.port, path, [*known, *more])
     assert live.web.status() == "RUNNING"
 
 
@@ -240,7 +270,8 @@ def test_attacks_by_websocket_are_cut_off(live: Live, path: str, headers: list[s
 def test_another_user_of_this_machine_gets_no_answer(live: Live) -> None:
     ask = (
         f"exec 3<>/dev/tcp/127.0.0.1/{live.web.port}; "
-        "printf 'GET /oview HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3; head -c 12 <&3"
+        "printf 'GET /oview HTTP/1.0\\r\\nHost: localhost\\r\\nCookie: %s\\r\\n\\r\\n' "
+        f"{live.web.headers['Cookie']} >&3; head -c 12 <&3"
     )
     for user, answer in ((None, "HTTP/1.1 200"), (65534, "")):
         done = subprocess.run(
@@ -264,6 +295,43 @@ def test_a_browser_shows_the_best_metric_and_the_parameters_of_a_trial_in_traini
     assert len(parameters) == 9
 
 
+TOUCH = {"__symbol__": "path:os.system", "__args__": ["touch {pwned}"]}
+OTHERS = [
+    {"__nni_type__": "path:os.getcwd"},
+    {"__instance_type__": "path:nni.tuner.Tuner"},
+    {"__nni_obj__": "gASVCgAAAAAAAACMBnN5c3RlbZSULg=="},
+    {"__enum__": {"__enum_instance_type__": ["antigravity", "x"], "name": "y"}},
+    {"__ndarray__": [1], "dtype": "float64", "shape": [1]},
+]
+
+
+def test_a_metric_is_data_even_from_a_trial(live: Live, tmp_path: Path) -> None:
+    """NNI's tuner decodes each metric twice, and its decoder runs what is named in it."""
+    pwned = tmp_path / "pwned"
+    text = json.dumps(TOUCH).replace("{pwned}", str(pwned))
+    number = max(live.trial_processes())
+    job = live.jobs[number]["trialJobId"]
+    record = {"parameter_id": number, "trial_job_id": job, "type": "PERIODICAL", "sequence": 9}
+    path = f"/env/local-env/{job}"
+    for value in (text, *map(json.dumps, OTHERS)):
+        metrics = [{**record, "value": value}, {**record, "value": "0", "x": json.loads(value)}]
+        for metric in map(json.dumps, metrics):
+            command = {"type": "metric", "metric": metric}
+            assert live.web.ask("PUT", path, command) == 403
+            assert live.web.ask("PUT", path, command, live.program) == 200
+
+    def arrived() -> bool:
+        of_job = [m for m in live.web.get("metric-data") if m["trialJobId"] == job]
+        return len(of_job) == 1 + 2 * (1 + len(OTHERS))
+
+    until(arrived)
+    log = live.run / "nni"
+    (dispatcher,) = log.rglob("dispatcher.log")
+    assert "Traceback" not in dispatcher.read_text()
+    assert not pwned.exists()
+    assert live.web.status() == "RUNNING"
+
+
 def test_killed_and_canceled_trials_fail_and_the_others_go_on(
     live: Live, trials_of: Callable[[Path], list[FrozenTrial]]
 ) -> None:
@@ -284,7 +352,6 @@ def test_it_ends_by_itself_with_exactly_as_many_trials_as_asked_for(
     live.go.touch()
     _, err = live.process.communicate(timeout=180)
     assert live.process.returncode == 0, err
-    assert f"dashboard: {live.web.base}" in err
     trials = trials_of(live.run)
     states = [trial.state for trial in trials]
     assert len(states) == TRIALS

@@ -157,18 +157,20 @@ def test_a_guarded_one_outlives_kill_minus_9_and_ends_when_the_set_is_exhausted(
     assert main(["nni", "init", str(config)]) == 0
     capsys.readouterr()
     assert main(["nni", "guard"]) == 0
-    line = capsys.readouterr().out
-    shown = shell.do(["/bin/bash", "-c", f'{line}\nprintf %s "$NODE_OPTIONS"'])
-    shell.environment["NODE_OPTIONS"] = shown
+    lines, said = capsys.readouterr()
+    after = shell.do(["/bin/bash", "-c", f"{lines}\nenv -0"])
+    shell.environment = dict(each.split("=", 1) for each in after.split("\0") if each)
+    address = said.split()[-1].replace("8080", "{}")
     script = [sys.executable, "-c", STARTED_FROM_PYTHON, str(config), str(shell.port)]
     shell.do(script)
+    web = helpers.Web(shell.port)
+    web.log_in(address.format(shell.port))
 
     def waiting() -> bool:
         record = shell.folder / "record.txt"
         return record.exists() and len(record.read_text().splitlines()) >= 6
 
     until(waiting, 300)
-    web = shell.web
     assert web.ask("GET", "/oview", headers={"Host": "example.org"}) == 403
     assert web.ask("PUT", "/api/v1/nni/experiment?update_type=SEARCH_SPACE", {}) == 403
     identity = str(web.get("experiment")["id"])
@@ -180,12 +182,14 @@ def test_a_guarded_one_outlives_kill_minus_9_and_ends_when_the_set_is_exhausted(
 
     shell.port = helpers.free_port()
     shell.nnictl("resume", identity, "--port", str(shell.port))
-    until(lambda: shell.web.status() == "DONE", 300)
+    web = helpers.Web(shell.port)
+    web.log_in(address.format(shell.port))
+    until(lambda: web.status() == "DONE", 300)
     trials = trials_of(shell.run)
     assert len(trials) == 8
     assert {t.state for t in trials} == {TrialState.COMPLETE, TrialState.PRUNED}
     assert {number: trials[number].values for number in before} == before
-    jobs = {job["sequenceId"]: job for job in shell.web.get("trial-jobs")}
+    jobs = {job["sequenceId"]: job for job in web.get("trial-jobs")}
     assert set(jobs) == set(range(8))
     stopped = [number for number, job in jobs.items() if job["status"] == "EARLY_STOPPED"]
     assert sorted(stopped) == [t.number for t in trials if t.state == TrialState.PRUNED]

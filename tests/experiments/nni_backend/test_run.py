@@ -1,4 +1,4 @@
-"""Runs under NNI are the same runs: continued, exhausted, interrupted, and ended with true reasons."""
+"""Runs under NNI are the same runs: continued, exhausted, interrupted, ended with true reasons."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
-"""A run made without NNI, in NNI's web UI: its trials as they were, read-only, also in a browser."""
+"""A run made without NNI, in NNI's web UI: its trials as they were, read-only, in a browser too."""
 
 from __future__ import annotations
 
 import json
 import os
 import signal
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from convnas.experiments.cli import main
 from convnas.tests.experiments import browser
-from convnas.tests.experiments.conftest import SCRIPTED, small, until
+from convnas.tests.experiments.conftest import SCRIPTED, printed_address, small, until
 from convnas.tests.experiments.nni_backend import helpers, pages
 
 pytestmark = pytest.mark.xdist_group("nni")
@@ -40,12 +39,12 @@ def web(made: Path) -> Iterator[helpers.Web]:
     web = helpers.Web(helpers.free_port())
     process = helpers.convnas("dashboard", str(made), "--nni", "--port", str(web.port))
     try:
+        web.log_in(printed_address(process))
         until(lambda: process.poll() is not None or web.status() == "VIEWED", 180)
         yield web
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
-        assert f"dashboard: {web.base}" in err
         assert helpers.processes_of(made) == []
     finally:
         if process.poll() is None:
@@ -69,9 +68,8 @@ def test_the_trials_are_those_of_the_study(
         assert record["parameters"] == wanted
         if trial.state == TrialState.FAIL:
             assert job["status"] == "FAILED"
-            url = f"{web.base}/api/v1/nni/trial-file/{job['trialJobId']}/stderr"
-            with urllib.request.urlopen(url, timeout=60) as answer:
-                assert answer.read() == b"no score today\n"
+            said = web.read(f"/api/v1/nni/trial-file/{job['trialJobId']}/stderr")
+            assert said == b"no score today\n"
             continue
         assert job["status"] == "SUCCEEDED"
         (final,) = job["finalMetricData"]

@@ -1,6 +1,6 @@
 """Every operator against the source document's form, vanilla of the same shape, and its flops.
 
-Run: python -m convnas.benchmarks.operators [--device cuda] [--dtype bfloat16] [--rounds N] [--out DIR]
+Run: python -m convnas.benchmarks.operators [--device cuda] [--dtype bfloat16] [--graphs] [--rounds N]
 
 Each row is timed in turn with its rivals, one torch thread. "inference" is the layer in evaluation
 mode, "folded" what `fold_batch_norm` makes of it, "training" forward and backward. Vanilla is
@@ -128,8 +128,13 @@ def cases(device: str) -> Iterator[Callable[[], Case]]:
         yield lambda s=Shape(channels, size, 8 * more), n=scales, b=base: res2net(s, n, b)  # type: ignore[misc]
 
 
-def measured(case: Case, device: str, dtype: torch.dtype, rounds: int) -> dict[str, Any]:
-    """Medians in ms, and how many times faster than vanilla (naive: ours than it), by mode."""
+def measured(
+    case: Case, device: str, dtype: torch.dtype, rounds: int, *, graphs: bool
+) -> dict[str, Any]:
+    """Medians in ms, and how many times faster than vanilla (naive: ours than it), by mode.
+
+    With `graphs` of replays: eager times on a GPU are mostly those of launches.
+    """
     row: dict[str, Any] = {
         "operator": case.operator,
         "shape": str(case.shape),
@@ -156,14 +161,15 @@ def measured(case: Case, device: str, dtype: torch.dtype, rounds: int) -> dict[s
     ):
         for module, _ in ready.values():
             module.train(mode == "training")
-        times = timing.interleaved(
-            {name: step(*ready[name]) for name in names}, rounds=rounds, device=device
-        )
+        steps = {name: step(*ready[name]) for name in names}
+        if graphs:
+            steps = timing.as_graphs(steps, device)
+        times = timing.interleaved(steps, rounds=rounds, device=device)
         row[mode] = {
             "ms": {name: round(statistics.median(t), 4) for name, t in times.items()},
             "against_vanilla": {n: timing.ratio(times, n, "vanilla") for n in names[1:]},
         }
-        if case.naive_rounds and mode != "folded":
+        if case.naive_rounds and mode != "folded" and not graphs:
             pair = {name: step(*ready[name]) for name in ("ours", "naive")}
             times = timing.interleaved(pair, rounds=min(rounds, case.naive_rounds), device=device)
             row[mode]["against_naive"] = timing.ratio(times, "ours", "naive")
@@ -193,16 +199,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--graphs", action="store_true", help="time replays of CUDA graphs")
+    parser.add_argument("--only", default="", help="the operators whose name begins so")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     kept = timing.keep_freed_memory()
+    name = f"operators_{options.device}_{options.dtype}" + "_graphs" * options.graphs
+    options.out.mkdir(parents=True, exist_ok=True)
     rows = []
     for make in cases(options.device):
-        rows.append(measured(make(), options.device, getattr(torch, options.dtype), options.rounds))
+        case = make()
+        if not case.operator.startswith(options.only):
+            continue
+        dtype = getattr(torch, options.dtype)
+        rows.append(measured(case, options.device, dtype, options.rounds, graphs=options.graphs))
         print(report.line(rows[-1]), flush=True)
+        # What is measured is kept, whatever becomes of the rest.
+        (options.out / f"{name}.partial.json").write_text(json.dumps(rows) + "\n")
     result = {
         "what": __doc__.splitlines()[0] if __doc__ else "",
         "conditions": {
@@ -210,15 +226,15 @@ def main() -> None:
             "device": options.device,
             "dtype": options.dtype,
             "rounds": options.rounds,
+            "launched": "as graph replays" if options.graphs else "eagerly",
             "clock": "CUDA events" if options.device == "cuda" else "processor time of the thread",
             "allocator_keeps_freed_memory": kept,
         },
         "rows": rows,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    name = f"operators_{options.device}_{options.dtype}"
     (options.out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     (options.out / f"{name}.md").write_text(report.markdown(result))
+    (options.out / f"{name}.partial.json").unlink()
 
 
 if __name__ == "__main__":

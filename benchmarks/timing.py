@@ -18,8 +18,14 @@ import torch
 from torch import Tensor
 
 import convnas
+from convnas.search_space.layers.graph_replay import replayed
 
 Step = Callable[[], object]
+
+
+def as_graphs(steps: Mapping[str, Step], device: str) -> dict[str, Step]:
+    """On a GPU each step as the replay of a CUDA graph, one launch whatever it launches itself."""
+    return {name: replayed(step, torch.device(device)) for name, step in steps.items()}
 
 
 def interleaved(

@@ -6,10 +6,9 @@ or `validation` is not used: the validation split is cut from the training image
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,12 +16,9 @@ from numpy.typing import NDArray
 from ...search_space import InputError
 from ..settings import text
 from .examples import DivisionSettings, Examples, checked
-
-if TYPE_CHECKING:
-    from PIL import Image
+from .pictures import check_channels, decoded
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp", ".gif"}
-_MODES = {1: "L", 3: "RGB"}
 _KEY = "data.path"
 
 
@@ -38,8 +34,7 @@ def read_image_folder(settings: ImageFolderSettings, input: tuple[int, int, int]
     read, before any trial starts.
     """
     root = Path(settings.path)
-    if input[0] not in _MODES:
-        raise InputError("input", list(input), "images have 1 (grey) or 3 (red, green, blue)")
+    check_channels(input)
     train = root / "train" if (root / "train").is_dir() else root
     names = _classes(train)
     if len(names) < 2:
@@ -78,23 +73,5 @@ def _read(
     ]
     x = np.empty((len(listed), *input), np.uint8)
     for row, (path, _) in zip(x, listed, strict=True):
-        row[...] = _image(path, input)
+        row[...] = decoded(path, input)
     return x, np.array([label for _, label in listed], np.int64)
-
-
-def _image(path: Path, input: tuple[int, int, int]) -> NDArray[Any]:
-    """(C, H, W) bytes of one file."""
-    try:
-        from PIL import Image, ImageOps
-    except ModuleNotFoundError as e:
-        hint = "reading images needs Pillow: pip install 'convnas[vision]'"
-        raise InputError("data.name", "images", hint) from e
-    channels, height, width = input
-    try:
-        with warnings.catch_warnings(), Image.open(path) as image:
-            warnings.simplefilter("ignore")  # of odd metadata, which changes no pixel
-            cut: Image.Image = ImageOps.fit(image.convert(_MODES[channels]), (width, height))
-    except Exception as e:  # Pillow's decoders raise all kinds on damaged files
-        raise InputError(_KEY, str(path), f"the image cannot be read ({e})") from e
-    pixels = np.asarray(cut)
-    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from .function import HookSettings, read_hook
 from .image_folder import ImageFolderSettings, read_image_folder
 from .known_files import KnownFilesSettings
 from .mnist import FASHION_MNIST, MNIST, read_mnist
+from .torchvision_sets import PREFIX, SETS, read_torchvision
 
 Input = tuple[int, int, int]
 
@@ -53,6 +55,10 @@ SOURCES: dict[str, Source] = {
     ),
     "cifar10": Source(KnownFilesSettings, lambda settings, _: read_cifar(settings, CIFAR10)),
     "cifar100": Source(KnownFilesSettings, lambda settings, _: read_cifar(settings, CIFAR100)),
+    **{
+        PREFIX + name: Source(KnownFilesSettings, partial(read_torchvision, name=name))
+        for name in SETS
+    },
 }
 
 HOOK_SOURCE = Source(HookSettings, read_hook)

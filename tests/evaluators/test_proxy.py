@@ -56,6 +56,11 @@ def test_a_share_keeps_that_part_of_every_class_and_all_of_the_validation_split(
     for label in range(10):
         count = int((whole.train.labels == label).sum())
         assert int((part.train.labels == label).sum()) == round(0.25 * count)
+        # Of 100 and more, a quarter drawn by chance is not the first quarter, nor the last.
+        own = whole.train.pixels[whole.train.labels == label].flatten(1).tolist()
+        kept = part.train.pixels[part.train.labels == label].flatten(1).tolist()
+        assert kept != own[: len(kept)]
+        assert kept != own[-len(kept) :]
     assert torch.equal(part.validation.pixels, whole.validation.pixels)
     known = set(map(tuple, whole.train.pixels.flatten(1).tolist()))
     assert all(tuple(image) in known for image in part.train.pixels.flatten(1).tolist())

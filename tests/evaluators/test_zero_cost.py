@@ -47,6 +47,22 @@ def test_snip_and_grad_norm_by_the_closed_form_of_a_linear_classifier():
     assert grad_norm(net, images, labels) == pytest.approx(np.linalg.norm(gradient), rel=1e-5)
 
 
+def test_grad_norm_adds_up_the_norms_of_the_layers():
+    """Two layers, by the chain rule written out; the norm of all gradients as one would be less."""
+    net, (images, labels) = linear(4, 5, 3), batch()
+    first, first_bias, second, second_bias = (p.detach().double().numpy() for p in net.parameters())
+    x = images.double().numpy()
+    hidden = np.maximum(x @ first.T + first_bias, 0)
+    logits = hidden @ second.T + second_bias
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    error = (p - np.eye(3)[labels]) / len(x)
+    of_second = error.T @ hidden
+    of_first = ((error @ second) * (hidden > 0)).T @ x
+    expected = np.linalg.norm(of_first) + np.linalg.norm(of_second)
+    assert grad_norm(net, images, labels) == pytest.approx(expected, rel=1e-5)
+    assert expected > 1.1 * np.hypot(np.linalg.norm(of_first), np.linalg.norm(of_second))
+
+
 def test_synflow_is_the_flow_through_all_paths_counted_once_a_layer():
     net, (images, labels) = linear(4, 5, 3), batch()
     first, first_bias, second, _ = (p.detach().abs().double().numpy() for p in net.parameters())

@@ -85,11 +85,19 @@ def test_description_records_sizes_seed_and_normalisation():
     assert len(about["mean"]) == len(about["std"]) == 1
 
 
-def test_a_search_cannot_reach_the_test_split():
-    data = digits()
-    storage = data.test.images.untyped_storage().data_ptr()
-    held = [data.search.train.images, data.search.validation.images]
-    assert all(images.untyped_storage().data_ptr() != storage for images in held)
+@pytest.mark.parametrize("own_test", [False, True])
+def test_a_search_cannot_reach_the_test_split(tmp_path, own_test):
+    """Neither as a split nor through the memory that its splits are views of."""
+    x = np.arange(40, dtype=np.uint8)[:, None, None].repeat(4, 1).repeat(4, 2)  # image n holds n
+    given = {"x": x, "y": np.arange(40) % 4}
+    if own_test:
+        given |= {"x_test": x[:8] + 100, "y_test": given["y"][:8]}
+    data = load_data(save(tmp_path / "d.npz", **given), seed=0, input=(1, 4, 4), classes=4)
+    tested = set(data.test.pixels.flatten().tolist())
+    assert len(tested) == 8
+    for split in (data.search.train, data.search.validation):
+        memory = torch.tensor([], dtype=split.pixels.dtype).set_(split.pixels.untyped_storage())
+        assert tested.isdisjoint(memory.tolist())
     assert not any("test" in name for name in vars(data.search))
 
 

@@ -54,17 +54,30 @@ def test_a_training_measures_and_keeps_the_average():
     )
 
     def trained(**settings):
+        """The weights after the training, and before each of its 3 x 4 steps."""
         torch.manual_seed(0)
         layer = nn.Linear(4, 3)
         net = nn.Sequential(nn.Flatten(), layer)
+        before = []
+
+        def note(layer, inputs):
+            if layer.training:
+                before.append(layer.weight.detach().clone())
+
+        layer.register_forward_pre_hook(note)
         settings = TrainingSettings(epochs=3, batch_size=10, **settings)
         history = train_network(net, data, data, settings, seed=0, device=CPU)
         measured = measure(net, data, settings)
         last = history.epochs[-1]
         assert (last["accuracy"], last["loss"]) == measured
-        return layer.weight.detach()
+        return layer.weight.detach(), before
 
-    plain, averaged = trained(), trained(ema=0.9)
-    assert not torch.allclose(plain, averaged)
+    (plain, steps), (averaged, same) = trained(), trained(ema=0.6)
     # The steps themselves are the same: the average only looks on.
-    assert torch.allclose(plain, averaged, atol=0.5)
+    assert all(torch.equal(one, other) for one, other in zip(steps, same, strict=True))
+    expected = steps[0].double()
+    for n, weights in enumerate([*steps[1:], plain]):
+        decay = min(0.6, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * weights.double()
+    torch.testing.assert_close(averaged.double(), expected, rtol=0, atol=1e-6)
+    assert not torch.allclose(plain, averaged, atol=1e-3)

@@ -24,19 +24,21 @@ from .training.validation import measure
 
 @dataclass(frozen=True)
 class RetrainSettings(TrainingSettings):
-    """A long recipe. `join`: train on the train and validation splits together. Apart (`join:
-    false`), the network is kept as it was after the epoch with the best validation."""
+    """A long recipe. The network is kept as it was after the epoch with the best validation.
+    `join`: train on the train and validation splits together; then nothing is left to validate
+    with, and the last epoch's network is kept."""
 
     epochs: int = integer(30, at_least=1)
     ema: float = real(0.999, low=0, below=1)
-    join: bool = flag(True)
+    join: bool = flag(False)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """`network`: on the CPU, in evaluation mode. `metrics`: `test_accuracy`, `test_loss`, `seconds`
-    and those of the epoch whose network was kept, which `best_epoch` names where there was a
-    choice. `data`: what the network was trained on and how its input is normalised, and `training`:
+    """`network`: on the CPU, in evaluation mode. `metrics`: `test_accuracy`, `test_loss`, `seconds`,
+    `chance` (the share of the test split's most frequent class, which saying it always would
+    reach), and those of the epoch whose network was kept, which `best_epoch` names where there was
+    a choice. `data`: what the network was trained on and how its input is normalised, and `training`:
     the settings, as plain data."""
 
     network: nn.Module
@@ -115,7 +117,8 @@ def retrain(
     if history.best_epoch:
         metrics["best_epoch"] = float(history.best_epoch)
     spent = time.perf_counter() - start + (keeper.before if keeper else 0.0)
-    metrics |= {"test_accuracy": accuracy, "test_loss": loss, "seconds": spent}
+    chance = float(loaded.test.labels.bincount().max()) / len(loaded.test)
+    metrics |= {"test_accuracy": accuracy, "test_loss": loss, "chance": chance, "seconds": spent}
     return Trained(net.cpu().eval(), metrics, described, asdict(settings))
 
 

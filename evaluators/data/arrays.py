@@ -20,6 +20,8 @@ from .examples import DivisionSettings, Examples, checked
 
 _KEY = "data.path"
 _NAMES = ("x", "y", "x_test", "y_test")
+_CLASSES = "names"
+"""Of the array, or list, of the classes' names, which may be there too."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,14 @@ def read_npz(settings: ArrayFileSettings, input: object) -> Examples:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise TypeError("it is a single array")
             arrays = {name: file[name] for name in _NAMES if name in file.files}
+            classes = file[_CLASSES].tolist() if _CLASSES in file.files else None
             names = ", ".join(file.files)
     except FileNotFoundError:
         raise InputError(_KEY, settings.path, "the file does not exist") from None
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         what = "an .npz file with plain arrays x and y"
         raise InputError(_KEY, settings.path, f"{what} is needed ({_line(error)})") from error
-    return _examples(arrays, settings.path, names)
+    return _examples(arrays, settings.path, names, classes)
 
 
 def read_tensors(settings: ArrayFileSettings, input: object) -> Examples:
@@ -67,13 +70,15 @@ def read_tensors(settings: ArrayFileSettings, input: object) -> Examples:
         for name, tensor in content.items()
         if name in _NAMES and isinstance(tensor, torch.Tensor) and tensor.dtype != torch.bfloat16
     }
-    return _examples(arrays, settings.path, ", ".join(map(str, content)))
+    return _examples(arrays, settings.path, ", ".join(map(str, content)), content.get(_CLASSES))
 
 
-def _examples(arrays: Mapping[str, NDArray[Any]], path: str, names: str) -> Examples:
+def _examples(arrays: Mapping[str, NDArray[Any]], path: str, names: str, classes: Any) -> Examples:
     if "x" not in arrays or "y" not in arrays:
         raise InputError(_KEY, path, f"arrays x and y are needed; the file holds: {names}")
-    return checked(arrays, f"{_KEY} {path}")
+    if not (classes is None or isinstance(classes, list)):
+        raise InputError(_KEY, path, f"{_CLASSES} must be a list of the classes' names")
+    return checked(arrays, f"{_KEY} {path}", names=classes)
 
 
 def _line(error: Exception) -> str:

@@ -24,6 +24,17 @@ from .known_files import Download, KnownFiles, KnownFilesSettings
 _BASE = "https://www.cs.toronto.edu/~kriz"
 _PIXELS = 3 * 32 * 32
 
+_FINE = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
+butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch
+crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo
+keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain
+mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain
+plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
+skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone
+television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+"""
+
 
 @dataclass(frozen=True)
 class Cifar:
@@ -42,6 +53,10 @@ CIFAR10 = Cifar(
         "cifar10",
         ("cifar-10-batches-py", "cifar-10-batches-bin"),
         (Download(f"{_BASE}/cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),),
+        classes=(
+            *("airplane", "automobile", "bird", "cat", "deer"),
+            *("dog", "frog", "horse", "ship", "truck"),
+        ),
     ),
     tuple(f"data_batch_{i}" for i in range(1, 6)),
     ("test_batch",),
@@ -53,6 +68,7 @@ CIFAR100 = Cifar(
         "cifar100",
         ("cifar-100-python", "cifar-100-binary"),
         (Download(f"{_BASE}/cifar-100-python.tar.gz", "eb9058c3a382ffc7106e4002c42a8d85"),),
+        classes=tuple(_FINE.split()),
     ),
     ("train",),
     ("test",),
@@ -78,7 +94,8 @@ def read_cifar(settings: KnownFilesSettings, which: Cifar) -> Examples:
         "x_test": np.concatenate([x for x, _ in test]),
         "y_test": np.concatenate([y for _, y in test]),
     }
-    return checked(arrays, f"data.path {paths[0].parent}")
+    names = which.files.classes or None
+    return checked(arrays, f"data.path {paths[0].parent}", names=names)
 
 
 def _unpacked(archive: Path, names: tuple[str, ...]) -> list[tuple[Path, bytes]]:

@@ -23,6 +23,12 @@ from .examples import DivisionSettings
 from .sources import HOOK_SOURCE, SOURCES, Source
 from .split import Split, fitted, mean_and_std
 
+COLOURS = {1: "grey", 3: "RGB"}
+"""By the channels of the source."""
+
+CROPPED = "cut around the middle to the input's shape, then bicubic (Pillow's ImageOps.fit)"
+WHOLE = "whole, bilinear with antialiasing (Pillow's Image.resize)"
+
 
 @dataclass(frozen=True)
 class SearchData:
@@ -74,7 +80,9 @@ class SearchData:
 class DataSet:
     """Everything, with what is needed to prepare other images the same way.
 
-    `mean` and `std` are the train split's, one a channel, in the units of the source's pixels.
+    `mean` and `std` are the train split's, one a channel, in the units of the source's pixels;
+    `channels` those of the source, before grey ones were repeated. `names`, `values` and `cropped`:
+    see `Examples`.
     """
 
     name: str
@@ -83,9 +91,14 @@ class DataSet:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     split_seed: int
+    channels: int
+    names: tuple[str, ...]
+    values: tuple[float, float] | None
+    cropped: bool
 
     def describe(self) -> dict[str, Any]:
-        """Plain data to be kept with whatever was learned from this data set."""
+        """Plain data to be kept with whatever was learned from this data set: whoever prepares an
+        image as it says gets what the network was trained on."""
         sizes = {
             "train": len(self.search.train),
             "validation": len(self.search.validation),
@@ -97,6 +110,11 @@ class DataSet:
             "sizes": sizes,
             "mean": list(self.mean),
             "std": list(self.std),
+            "class_names": list(self.names),
+            "input": list(self.search.input),
+            "range": list(self.values) if self.values else None,
+            "colour": COLOURS.get(self.channels),
+            "resize": CROPPED if self.cropped else WHOLE,
         }
 
 
@@ -154,6 +172,10 @@ def load_data(
         mean=tuple(mean.tolist()),
         std=tuple(std.tolist()),
         split_seed=split_seed,
+        channels=examples.x.shape[1],
+        names=examples.names,
+        values=examples.values,
+        cropped=examples.cropped,
     )
 
 

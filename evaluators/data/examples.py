@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,22 +36,35 @@ class Examples:
     """`x`: (N, C, H, W), uint8 or float32. `y`: (N,) int64, every class from 0 on at least 3 times.
 
     `test`: x and y of the source's own test set, of the same channels, size, type and classes.
+    `names` of the classes, by number. `values`: the pixels that mean black and white, None where
+    the source does not say. `cropped`: images were cut to the networks' shape around their middle
+    before they were scaled, see `image_folder`; else they are scaled whole.
     """
 
     x: NDArray[Any]
     y: NDArray[np.int64]
     test: tuple[NDArray[Any], NDArray[np.int64]] | None = None
+    names: tuple[str, ...] = ()
+    values: tuple[float, float] | None = None
+    cropped: bool = False
 
     @property
     def classes(self) -> int:
         return int(self.y.max()) + 1
 
 
-def checked(arrays: Mapping[str, NDArray[Any]], place: str) -> Examples:
+def checked(
+    arrays: Mapping[str, NDArray[Any]],
+    place: str,
+    *,
+    names: Sequence[str] | None = None,
+    cropped: bool = False,
+) -> Examples:
     """Examples from arrays x and y and, where given, x_test and y_test.
 
-    x: (N, C, H, W) or (N, H, W), uint8 or floating point; y: (N,), whole numbers. InputError, its
-    key `place` and the array's name, for anything else.
+    x: (N, C, H, W) or (N, H, W), uint8 or floating point; y: (N,), whole numbers. `names` of the
+    classes; without them, their numbers. InputError, its key `place` and the array's name, for
+    anything else.
     """
     try:
         x, y = _pair(arrays, "x", "y")
@@ -64,7 +77,8 @@ def checked(arrays: Mapping[str, NDArray[Any]], place: str) -> Examples:
         if "x_test" in arrays or "y_test" in arrays:
             test = _pair(arrays, "x_test", "y_test")
             _check_alike(x, y, *test)
-        return Examples(x, y, test)
+        named = _names(names, len(counts))
+        return Examples(x, y, test, named, value_range(x), cropped)
     except InputError as error:
         raise InputError(f"{place}: {error.key}", error.value, error.allowed) from None
 
@@ -94,6 +108,24 @@ def _pair(
     if y.max() >= len(y) and y_name == "y":
         raise InputError(y_name, int(y.max()), f"labels below the number of examples, {len(y)}")
     return (x[:, None] if x.ndim == 3 else x), y.astype(np.int64)
+
+
+def _names(names: Sequence[str] | None, classes: int) -> tuple[str, ...]:
+    named = tuple(map(str, range(classes) if names is None else names))
+    if len(named) < classes or len(set(named)) != len(named):
+        raise InputError("names", list(named), f"a name for each of the {classes} classes of y")
+    return named[:classes]
+
+
+def value_range(x: NDArray[Any]) -> tuple[float, float] | None:
+    """Black and white as the pixels tell them: bytes are 0 to 255, fractions 0 to 1, greater
+    floats 0 to 255; None where negative or greater ones say that they have been prepared."""
+    if x.dtype == np.uint8:
+        return 0.0, 255.0
+    least, greatest = float(x.min()), float(x.max())
+    if least < 0 or greatest > 255:
+        return None
+    return 0.0, 1.0 if greatest <= 1 else 255.0
 
 
 def _check_alike(

@@ -2,7 +2,7 @@
 
 The function is called once in each worker with the section's other keys (those of the division
 left out) as keywords. It returns x and y as a pair or a mapping, of arrays or tensors, as an .npz
-file would hold them: x_test and y_test too, if there is a test set.
+file would hold them: x_test and y_test too, if there is a test set, and the classes' `names`.
 """
 
 from __future__ import annotations
@@ -52,8 +52,12 @@ def read_hook(settings: HookSettings, input: object) -> Examples:
         given = dict(zip(("x", "y"), given, strict=True))
     if not isinstance(given, Mapping) or not {"x", "y"} <= given.keys():
         raise InputError("data.name", settings.name, _ALLOWED)
+    names = given.get("names")
+    if not (names is None or isinstance(names, list | tuple)):
+        raise InputError("data.name", settings.name, "its names must be a list, one a class")
     arrays = {
         name: value.numpy(force=True) if isinstance(value, torch.Tensor) else np.asarray(value)
         for name, value in given.items()
+        if name != "names"
     }
-    return checked(arrays, f"data.name {settings.name}")
+    return checked(arrays, f"data.name {settings.name}", names=names)

@@ -48,7 +48,7 @@ def read_image_folder(settings: ImageFolderSettings, input: tuple[int, int, int]
         if foreign:
             raise InputError(_KEY, str(test), f"its class {foreign[0]!r} is not in {train}")
         arrays["x_test"], arrays["y_test"] = _read(test, names, input)
-    return checked(arrays, f"{_KEY} {settings.path}")
+    return checked(arrays, f"{_KEY} {settings.path}", names=names, cropped=True)
 
 
 def _classes(folder: Path) -> list[str]:

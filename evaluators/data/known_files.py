@@ -48,6 +48,7 @@ class KnownFiles:
     """A data set's name, the folders it may lie in under `path`, and what can be downloaded.
 
     `places`: folders looked into where no path is given, besides the cache that downloads go to.
+    `classes`: their names, by number; empty where the numbers are the names.
     """
 
     name: str
@@ -55,6 +56,7 @@ class KnownFiles:
     downloads: tuple[Download, ...]
     places: tuple[str, ...] = ()
     hint: str = ""
+    classes: tuple[str, ...] = ()
 
     def find(self, settings: KnownFilesSettings, wanted: Sequence[tuple[str, ...]]) -> list[Path]:
         """A path for each of `wanted`, tuples of file names of which any one will do.

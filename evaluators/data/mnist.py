@@ -61,6 +61,10 @@ FASHION_MNIST = KnownFiles(
     ),
     places=("/usr/share/datasets/fashion-mnist",),
     hint="on Debian, apt install dataset-fashion-mnist",
+    classes=(
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
 )
 
 
@@ -68,7 +72,7 @@ def read_mnist(settings: KnownFilesSettings, files: KnownFiles) -> Examples:
     """28x28 grey bytes, with the set's own test set."""
     paths = files.find(settings, [(f"{name}.gz", name) for name in _FILES.values()])
     arrays = {name: read_idx(path) for name, path in zip(_FILES, paths, strict=True)}
-    return checked(arrays, f"data.path {paths[0].parent}")
+    return checked(arrays, f"data.path {paths[0].parent}", names=files.classes or None)
 
 
 def read_idx(path: Path) -> NDArray[Any]:

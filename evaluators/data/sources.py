@@ -41,7 +41,9 @@ def read_digits(settings: DivisionSettings, input: Input) -> Examples:
         hint = "it comes with scikit-learn: pip install scikit-learn"
         raise InputError("data.name", "digits", hint) from error
     x, y = load_digits(return_X_y=True)
-    return Examples(x.reshape(-1, 1, 8, 8).astype(np.float32), y.astype(np.int64))
+    images, classes = x.reshape(-1, 1, 8, 8).astype(np.float32), y.astype(np.int64)
+    # A pixel counts the inked dots of its 4x4 square.
+    return Examples(images, classes, names=tuple("0123456789"), values=(0.0, 16.0))
 
 
 SOURCES: dict[str, Source] = {

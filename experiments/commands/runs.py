@@ -86,10 +86,17 @@ def export(
         run, top=top, front=front, trial=trial, form=form, fold=fold, out=out, tell=tell
     )
     if as_json:
-        emit([{**found.to_dict(), "file": str(path)} for found, path in written])
+        rows = [(each, each.metrics.get("test_accuracy")) for each in written]
+        emit(
+            [
+                {**each.found.to_dict(), "file": str(each.path), "test_accuracy": tested}
+                for each, tested in rows
+            ]
+        )
         return
-    console.print_found(found for found, _ in written)
-    console.print_lines(*(f"written: {path}" for _, path in written))
+    tested = {each.found.trial: each.metrics["test_accuracy"] for each in written if each.metrics}
+    console.print_found((each.found for each in written), tested)
+    console.print_lines(*(f"written: {each.path}" for each in written))
 
 
 @click.command()

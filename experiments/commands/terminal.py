@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -77,12 +77,14 @@ def _words(progress: Progress) -> str:
     return "  ".join(words)
 
 
-def print_found(found: Iterable[Found]) -> None:
-    """The best architectures, best first; beside the search's score that of the final choice."""
+def print_found(found: Iterable[Found], tested: Mapping[int, float] | None = None) -> None:
+    """The best architectures, best first; beside the search's score that of the final choice, and
+    the test accuracy of each trial's weights where some are `tested`."""
     found = list(found)
     final = ["new seeds"] if any(each.final for each in found) else []
     timed = ["latency"] if any(each.latency_ms is not None for each in found) else []
-    names = ("", "trial", "accuracy", *final, "flops", "params", *timed, "architecture")
+    test = ["test"] if tested else []
+    names = ("", "trial", "accuracy", *final, *test, "flops", "params", *timed, "architecture")
     table = Table(*names, box=None)
     for rank, each in enumerate(found, 1):
         again = each.final.shown if each.final else "-"
@@ -91,6 +93,7 @@ def print_found(found: Iterable[Found]) -> None:
             str(each.trial),
             f"{each.score:.4f}",
             *([again] if final else []),
+            *([f"{tested[each.trial]:.4f}"] if tested else []),
             format_quantity(each.flops),
             format_quantity(each.params),
             *([_milliseconds(each.latency_ms)] if timed else []),

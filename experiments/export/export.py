@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...search_space.errors import InputError
@@ -14,6 +16,16 @@ from .formats import FORMATS, Format
 from .model_card import card_text
 
 
+@dataclass(frozen=True)
+class Written:
+    """One architecture's file. `metrics`: what its weights reach, with `test_accuracy`; empty where
+    the format carries none."""
+
+    found: Found
+    path: Path
+    metrics: Mapping[str, float]
+
+
 def export(
     run: RunDirectory,
     *,
@@ -24,7 +36,7 @@ def export(
     front: bool = False,
     trial: int | None = None,
     fold: bool = False,
-) -> list[tuple[Found, Path]]:
+) -> list[Written]:
     """Write the `top` best architectures and say where. Raises InputError.
 
     `front`: the whole Pareto front instead; `trial`: the one of that number, such as a point of the
@@ -54,12 +66,12 @@ def export(
         targets = [
             out / _name(rank, each.architecture.key, suffix) for rank, each in enumerate(found, 1)
         ]
-    written = list(zip(found, targets, strict=True))
-    for _, path in written:
+    for path in targets:
         check_target(path)  # before anything is trained
-    for each, path in written:
+    return [
         _write(Exported(run, each, tell, fold), kind, path)
-    return written
+        for each, path in zip(found, targets, strict=True)
+    ]
 
 
 def _name(rank: int, key: str, suffix: str) -> str:
@@ -67,19 +79,20 @@ def _name(rank: int, key: str, suffix: str) -> str:
     return f"best_{rank}_{key}.py" if suffix == "py" else f"{rank}-{key}.{suffix}"
 
 
-def _write(taken: Exported, kind: Format, path: Path) -> None:
+def _write(taken: Exported, kind: Format, path: Path) -> Written:
     for target, content in kind.files(taken, path):
         write_out(target, content)
     config = taken.run.read_config()
+    info = taken.info if kind.weights else {}
     card = card_text(
         taken.found,
-        taken.info if kind.weights else {},
+        info,
         file=path.name,
-        imports=kind.imports,
-        loads=kind.loads,
+        usage=kind.usage,
         data=config.data,
         seed=config.seed,
         folded=taken.fold,
         plugins=config.plugins,
     )
     write_out(path.with_name(f"{path.name}.md"), card)
+    return Written(taken.found, path, info.get("metrics", {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,9 @@ def train_to_file(
     """
 
     def report(epoch: int, metrics: Mapping[str, float]) -> bool:
-        shown = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        shown = "  ".join(
+            f"{_SHOWN.get(name, name)} {value:.4f}" for name, value in metrics.items()
+        )
         tell(f"epoch {epoch}: {shown}")
         if log is not None:
             log.epoch(epoch, metrics)
@@ -124,6 +127,8 @@ def train_to_file(
             training=trained.training,
         )
         job.checkpoint.unlink(missing_ok=True)
+        if note := said_of_chance(trained.metrics, trained.data):
+            tell(note)
         if job.card.is_file():
             job.card.unlink()
             tell(f"{job.card} is taken away: it told of the network that was here before")
@@ -134,6 +139,30 @@ def train_to_file(
     except OSError as e:
         raise InputError(str(job.path), "this file", f"it cannot be written: {e.strerror}") from e
     return trained.metrics
+
+
+_SHOWN = {
+    "accuracy": "validation accuracy",
+    "loss": "validation loss",
+    "train_loss": "training loss",
+    "train_loss_sum": "summed",
+}
+
+
+def said_of_chance(metrics: Mapping[str, float], data: Mapping[str, Any]) -> str | None:
+    """One line where the network knows no more than the most frequent class, within two standard
+    errors of so many test examples; None where it has learned, or where chance was not kept."""
+    chance, tested = metrics.get("chance"), metrics["test_accuracy"]
+    if chance is None:
+        return None
+    error = math.sqrt(chance * (1 - chance) / data["sizes"]["test"])
+    if tested > chance + 2 * error:
+        return None
+    return (
+        f"the training ended at chance: test accuracy {tested:.4f}, and saying the most frequent"
+        f" class always gives {chance:.4f}. More epochs or another learning_rate may help"
+        " (training: in the config, -t in convnas train)"
+    )
 
 
 def ensure_weights(run: RunDirectory, architecture: Architecture, tell: Tell) -> Path:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .usage import NAMED, PICTURE, Usage
+
 if TYPE_CHECKING:
     from .exported import Exported
 
@@ -21,14 +23,12 @@ Files = Iterator[tuple[Path, str | bytes]]
 class Format:
     """`files`: what it is made of, with contents, for one architecture and the path asked for.
 
-    `imports` and `loads` are the two lines of Python on its card, with the fields file, stem (of
-    the file's name) and name (the model's, in timm). `weights`: whether it carries trained ones,
-    made at its first use. `suffix` of its file, where that is not the format's name.
+    `usage`: the lines of Python on its card. `weights`: whether it carries trained ones, made at
+    its first use. `suffix` of its file, where that is not the format's name.
     """
 
     files: Callable[[Exported, Path], Files]
-    imports: str
-    loads: str
+    usage: Usage
     weights: bool = True
     suffix: str = ""
 
@@ -99,19 +99,59 @@ def _timm(taken: Exported, path: Path) -> Files:
     return _py(taken, path, model_name(taken.found))
 
 
-_ARCHITECTURE = "network = convnas.build_network(convnas.Architecture.load({file!r}))"
+_ARCHITECTURE = Usage(
+    "convnas", "network = convnas.build_network(convnas.Architecture.load({file!r}))"
+)
+_TORCH = "logits = network(torch.from_numpy(x))[0]"
 
 FORMATS = {
-    "yaml": Format(_yaml, "convnas", _ARCHITECTURE, weights=False),
-    "json": Format(_json, "convnas", _ARCHITECTURE, weights=False),
-    "pt": Format(_pt, "convnas", "network = convnas.load_network({file!r})"),
-    "pt2": Format(_pt2, "torch", "network = torch.export.load({file!r}).module()"),
-    "onnx": Format(_onnx, "onnxruntime", "session = onnxruntime.InferenceSession({file!r})"),
-    "py": Format(_py, "{stem}", "network = {stem}.load()"),
+    "yaml": Format(_yaml, _ARCHITECTURE, weights=False),
+    "json": Format(_json, _ARCHITECTURE, weights=False),
+    "pt": Format(
+        _pt,
+        Usage(
+            "convnas, numpy, torch",
+            "network = convnas.load_network({file!r})\n"
+            "data = convnas.search_space.read_network_file({file!r})['info']['data']",
+            f"{PICTURE}\n{_TORCH}\n{NAMED}",
+        ),
+    ),
+    "pt2": Format(
+        _pt2,
+        Usage(
+            "json, numpy, torch",
+            "facts = {{'convnas.json': ''}}\n"
+            "network = torch.export.load({file!r}, extra_files=facts).module()\n"
+            "data = json.loads(facts['convnas.json'])['data']",
+            f"{PICTURE}\n{_TORCH}\n{NAMED}",
+        ),
+    ),
+    "onnx": Format(
+        _onnx,
+        Usage(
+            "json, numpy, onnxruntime",
+            "session = onnxruntime.InferenceSession({file!r})\n"
+            "data = json.loads(session.get_modelmeta().custom_metadata_map['convnas'])['data']",
+            f"{PICTURE}\nlogits = session.run(None, {{{{'images': x}}}})[0][0]\n{NAMED}",
+        ),
+    ),
+    "py": Format(
+        _py,
+        Usage(
+            "{stem}",
+            "network = {stem}.load()",
+            "print({stem}.predict('image.png', network)[0])",
+        ),
+    ),
     "timm": Format(
         _timm,
-        "timm, {stem}",
-        "network = timm.create_model({name!r}, pretrained=True)",
+        Usage(
+            "timm, {stem}",
+            "network = timm.create_model({name!r}, pretrained=True)",
+            "prepare = timm.data.create_transform(**timm.data.resolve_model_data_config(network))\n"
+            "logits = network(prepare(Image.open('image.png').convert({mode!r}))[None])[0]\n"
+            "print({stem}.CLASSES[logits.argmax()])",
+        ),
         suffix="py",
     ),
 }

@@ -12,6 +12,8 @@ from ... import __version__
 from ...search_space import Cost, format_quantity
 from ...search_space import cost as cost_of
 from ..run.results import Found
+from .usage import Usage, preparation
+from .usage import lines as lines_of
 
 
 def model_name(found: Found) -> str:
@@ -36,22 +38,18 @@ def card_text(
     info: Mapping[str, Any],
     *,
     file: str,
-    imports: str,
-    loads: str,
+    usage: Usage,
     data: Mapping[str, Any],
     seed: int,
     folded: bool,
     plugins: Sequence[str] = (),
 ) -> str:
-    """Markdown. `info`: what was kept with the weights; empty for a format without weights.
-
-    `imports` and `loads`: the lines that load `file`, see `formats.Format`.
-    """
+    """Markdown. `info`: what was kept with the weights; empty for a format without weights."""
     cost = cost_of(found.architecture)
     stem = file.partition(".")[0]
     fields = {"file": file, "stem": stem, "name": model_name(found)}
     # Operators of one's own are known once their modules are imported.
-    own = ", ".join(["", *plugins]) if imports == "convnas" else ""
+    own = ", ".join(["", *plugins]) if "convnas" in usage.imports else ""
     used = info.get("data", data)
     norms = ", batch norms folded (for inference only)" if folded else ""
     lines = [
@@ -61,16 +59,14 @@ def card_text(
         f"- **Cost of one image**: {_cost(cost)}",
         f"- **Accuracy**: {'; '.join(_accuracy(found, info))}",
         f"- **Data**: {_data(used)}; seed {info.get('seed', seed)}",
+        *preparation(used),
         f"- **Versions**: {', '.join(f'{k} {v}' for k, v in _versions().items())}",
         "",
         "```python",
-        f"import {imports.format(**fields)}{own}",
-        loads.format(**fields),
+        *lines_of(usage, fields, used, own),
         "```",
-        "",
-        *_normalisation(info),
     ]
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join(lines) + "\n"
 
 
 def _cost(cost: Cost) -> str:
@@ -99,14 +95,6 @@ def _data(data: Mapping[str, Any]) -> str:
     split = ", ".join(f"{count} {part}" for part, count in sizes.items())
     joined = "; trained on train and validation together" if data.get("joined") else ""
     return f"{name} ({split}, split by seed {data.get('split_seed')}{joined})"
-
-
-def _normalisation(info: Mapping[str, Any]) -> list[str]:
-    data = info.get("data", {})
-    if not data.get("mean"):
-        return []
-    mean, std = ([round(value, 4) for value in data[key]] for key in ("mean", "std"))
-    return [f"Its input is `(pixels - {mean}) / {std}`, channel by channel, in the data's units."]
 
 
 def _versions() -> dict[str, str]:

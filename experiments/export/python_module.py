@@ -27,6 +27,7 @@ from ...search_space.layers.res2net import Res2NetConv2d
 from ...search_space.layers.residual import PaddedShortcut, ResidualBlock
 from ...search_space.network.build import Network
 from . import python_layers as standalone_layers
+from . import python_use
 
 _INDENT = "    "
 
@@ -38,19 +39,41 @@ def module_source(
     body = "\n".join(
         f"{_INDENT * 2}self.{name} = {_code(child, 2)}" for name, child in network.named_children()
     )
-    channels, height, width = architecture.input
+    shape, classes = architecture.input, architecture.classes
     data = info.get("data", {})
-    head = f'"""{architecture}\n\nInput: (N, {channels}, {height}, {width}) floats, (pixels - MEAN)'
-    head += f" / STD channel by channel.\nOutput: (N, {architecture.classes}) logits. Written by"
-    head += " convnas; it needs torch alone.\n"
-    head += '"""\n\nfrom collections import OrderedDict\nfrom pathlib import Path\n\n'
-    head += "import torch\nfrom torch import nn\nfrom torch.nn import functional as F\n\n"
-    head += f"MEAN = {data.get('mean')}\nSTD = {data.get('std')}\n"
-    parts = [head, *_copied(body), _NETWORK.replace("__LAYERS__", body), _LOAD]
+    head = _HEAD.format(
+        architecture=architecture,
+        images=_described(data),
+        shape=", ".join(map(str, shape)),
+        classes=classes,
+        constants=python_use.constants(data, classes),
+    )
+    parts = [head, *_copied(body), _NETWORK.replace("__LAYERS__", body), python_use.LOAD]
+    if data.get("mean"):
+        parts.append(python_use.predicting(data, shape))
     if timm_name is not None:
-        parts.append(_TIMM.replace("__NAME__", timm_name).replace("__CHANNELS__", str(channels)))
+        (first, _), (last, _) = _ends(network)
+        places = {"first_conv": first, "classifier": last}
+        parts.append(python_use.for_timm(timm_name, data, shape, classes, places))
     return "\n\n".join(part.rstrip() + "\n" for part in parts)
 
+
+_HEAD = '''"""{architecture}
+
+{images}Input: (N, {shape}) floats, (pixels - MEAN) / STD channel by channel, as prepared(image) gives.
+Output: (N, {classes}) logits; predict(image) names the classes. Written by convnas; it needs torch
+alone, and Pillow to open a picture.
+"""
+
+from collections import OrderedDict
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+{constants}'''
 
 _NETWORK = """class Network(nn.Module):
     def __init__(self):
@@ -61,29 +84,16 @@ __LAYERS__
         return self.head(self.stages(self.stem(x)))
 """
 
-_LOAD = '''def load(path=None):
-    """The trained network, ready for inference. By default its weights lie beside this file."""
-    if path is None:
-        path = Path(__file__).with_name(Path(__file__).stem + "_weights.pt")
-    weights = torch.load(path, map_location="cpu", weights_only=True)
-    network = Network()
-    network.load_state_dict(weights.get("state_dict", weights))
-    return network.eval()
-'''
 
-_TIMM = """from timm.models import register_model  # noqa: E402
+def _described(data: Mapping[str, Any]) -> str:
+    told = [f"{key}: {data[key]}" for key in ("range", "colour", "resize") if data.get(key)]
+    return "Images in training had " + "; ".join(told) + ".\n" if told else ""
 
 
-@register_model
-def __NAME__(pretrained=False, num_classes=None, in_chans=__CHANNELS__, **ignored):
-    if in_chans != __CHANNELS__:
-        raise ValueError(f"this network was made for __CHANNELS__ channels, not {in_chans}")
-    network = load() if pretrained else Network()
-    last = network.head[-1]
-    if num_classes is not None and num_classes != last.out_features:
-        network.head[-1] = nn.Linear(last.in_features, num_classes)
-    return network
-"""
+def _ends(network: Network) -> tuple[tuple[str, nn.Module], tuple[str, nn.Module]]:
+    """The first layer with weights and the last linear one, by name."""
+    layers = [(n, m) for n, m in network.named_modules() if getattr(m, "weight", None) is not None]
+    return layers[0], next(each for each in reversed(layers) if isinstance(each[1], nn.Linear))
 
 
 def _copied(body: str) -> list[str]:

@@ -38,7 +38,9 @@ def test_the_network_has_the_test_accuracy_it_was_given(trained):
 def test_it_says_what_it_was_trained_on_in_plain_data(trained):
     assert trained.data["name"] == "digits"
     assert trained.data["split_seed"] == 0
-    assert trained.data["joined"] is True
+    assert trained.data["joined"] is False
+    assert trained.data["class_names"] == list("0123456789")
+    assert trained.data["range"] == [0, 16]
     assert sum(trained.data["sizes"].values()) == 1797
 
 
@@ -50,9 +52,9 @@ def test_the_same_seed_gives_the_same_weights(trained):
 
 def test_joined_it_reports_training_only_and_else_validation_too():
     heard = []
-    settings = {"epochs": 1, "join": False}
-    retrain(ARCH, DIGITS, settings, device="cpu", report=lambda e, m: heard.append(m))
+    settings = {"epochs": 1, "join": True}
     retrain(ARCH, DIGITS, {"epochs": 1}, device="cpu", report=lambda e, m: heard.append(m))
+    retrain(ARCH, DIGITS, settings, device="cpu", report=lambda e, m: heard.append(m))
     assert "accuracy" in heard[0]
     assert "accuracy" not in heard[1]
     assert not any("test" in name for metrics in heard for name in metrics)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class Table:
     def load(cls, name: str) -> Table:
         """From a path, or a built-in table's name. InputError where it is not a whole table."""
         built_in = BUILT_IN / f"{name}{_SUFFIX}"
-        path = built_in if built_in.is_file() else Path(name)
+        path = built_in if os.path.isfile(built_in) else Path(name)
         try:
             lines = gzip.decompress(path.read_bytes()).decode().splitlines()
             header, *rows = map(json.loads, lines)

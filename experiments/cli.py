@@ -39,11 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RunError as e:
         return say(str(e), 1)
     except OSError as e:
-        if e.errno != errno.ENOSPC:
-            raise
-        # What is left in the buffer would fail once more at the end.
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-        return say(f"what was to be written has no room: {e.strerror}", 1)
+        return _unusable(e)
     except ValueError as e:
         from ..search_space.errors import InputError
 
@@ -51,6 +47,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return say(str(e), 2)
     return status if isinstance(status, int) else 0
+
+
+def _unusable(error: OSError) -> int:
+    """Say what the system has against a file, where no command has said it better."""
+    if error.filename is not None:
+        # A name too long, a folder that may not be read.
+        return say(f"{error.filename}: {error.strerror}", 2)
+    if error.errno not in (errno.ENOSPC, errno.EPIPE):
+        raise error
+    # What is left in the buffer would fail once more at the end.
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if error.errno == errno.EPIPE:
+        return 1  # whoever read our output has gone, and need not be told
+    return say(f"what was to be written has no room: {error.strerror}", 1)
 
 
 def entry_point() -> None:

@@ -7,6 +7,7 @@ stopped or killed goes on where it was. The journal is gone when the table is wh
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,7 +80,7 @@ def tabulate(
         allowed = f"at most {_MOST:,} evaluations go into a table, this space asks for {total:,}"
         raise InputError("space", "this space", allowed)
     check_target(out)
-    if out.exists():
+    if os.path.lexists(out):
         raise InputError("OUT", str(out), "it is there already: choose another with -o")
     slots = slots_of(config, feasible.dearest(), trials=total)
     journal = Journal(out.with_name(out.name + ".part"), _what(config, seeds))

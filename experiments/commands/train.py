@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -113,7 +114,7 @@ def _base(target: str, run_dir: str | None, config: str | None, seed: int) -> Fi
     from ..run.directory import RunDirectory
     from ..run.results import need_best
 
-    if Path(target).is_dir():
+    if os.path.isdir(target):
         run = RunDirectory.existing(target)
         architecture, beside = need_best(run, 1)[0].architecture, run
         target = str(run.best_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def export(
     if out is None:
         alone = "best" if trial is None else f"trial_{trial}"
         out = run.path / f"{alone}.{suffix}" if one else run.path / "export"
-    if one and not out.is_dir():
+    if one and not os.path.isdir(out):
         targets = [out]
     else:
         targets = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,7 @@ def train_to_file(
             log.resume(epoch)
 
     check_target(job.path)
-    if job.path.exists() and not (restart or job.in_run or job.checkpoint.exists()):
+    if os.path.exists(job.path) and not (restart or job.in_run or job.checkpoint.exists()):
         allowed = "a network lies there already: --restart trains over it, -o names another file"
         raise InputError("out", str(job.path), allowed)
     try:

@@ -45,7 +45,7 @@ class RunDirectory:
 
     @property
     def exists(self) -> bool:
-        return self.config_path.is_file()
+        return os.path.isfile(self.config_path)  # also where its name is too long to be one
 
     @property
     def study(self) -> Path | Database:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ def check_target(path: Path) -> None:
     if path.name in KEPT and RunDirectory(path.parent).exists:
         allowed = f"{path.parent} is a run, and this is a file it lives on; choose another name"
         raise InputError("out", str(path), allowed)
-    if path.is_file():
+    if os.path.isfile(path):
         with path.open("rb") as file:
             if file.read(len(_SQLITE)) == _SQLITE:
                 allowed = "a database lies there (a study?); choose another name"

@@ -12,13 +12,14 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from ...search_space.errors import InputError
@@ -66,7 +67,7 @@ def create_study(
     unfinished = place.with_name(f".{place.name}.new")
     unfinished.unlink(missing_ok=True)
     with storage_errors(place):
-        storage = RDBStorage(f"sqlite:///{unfinished}")
+        storage = RDBStorage(_url(unfinished, "rwc"))
         _create(storage, name, objectives, facts)
         storage.engine.dispose()
     os.replace(unfinished, place)
@@ -91,21 +92,29 @@ def open_storage(place: StudyPlace) -> RDBStorage:
     """Raises InputError when there is no usable study."""
     if isinstance(place, Database):
         return place.open()
-    return _open(place, f"sqlite:///{place}")
+    return _open(place, "rw")
 
 
 def open_to_read(place: StudyPlace) -> RDBStorage:
     """As `open_storage`, but the database refuses whoever tries to write."""
     if isinstance(place, Database):
         return place.open(read_only=True)
-    return _open(place, f"sqlite:///file:{quote(str(place.absolute()))}?mode=ro&uri=true")
+    return _open(place, "ro")
 
 
-def _open(path: Path, url: str) -> RDBStorage:
-    if not path.is_file():
+def _url(path: Path, mode: Literal["ro", "rw", "rwc"]) -> str:
+    """SQLite reads %, ? and # in a name as an address's, and Optuna the braces: all are quoted."""
+    name = f"file:{quote(os.fsencode(path.absolute()))}"
+    if make_url(f"sqlite:///{name}").database != name:
+        name = quote(name)  # SQLAlchemy decodes it once, from 2.1 on
+    return f"sqlite:///{name}?mode={mode}&uri=true"
+
+
+def _open(path: Path, mode: Literal["ro", "rw"]) -> RDBStorage:
+    if not os.path.isfile(path):
         raise InputError(str(path), "this file", "the run has no study; launch it again")
     try:
-        storage = RDBStorage(url, skip_table_creation=True)
+        storage = RDBStorage(_url(path, mode), skip_table_creation=True)
         studies = storage.get_all_studies()
     except (*_STORAGE_ERRORS, RuntimeError, AssertionError) as e:
         raise InputError(str(path), "this file", "it is not a study that Optuna can read") from e

@@ -119,6 +119,7 @@ def launch(
         )
         if config.storage is None:
             config = prepare(run, config, settled)
+            records.read_all(run.study_path, config.objectives)  # a foreign one is left as it is
             ledger, storage = None, records.open_storage(run.study_path)
             at_end.callback(storage.engine.dispose)  # also where the run fails
             records.write_quickly(storage)

@@ -52,6 +52,7 @@ def show(
     another machine, the port is taken, there is no study, or optuna-dashboard is not installed.
     """
     check_place(host, port, "the dashboard shows the run to whoever reaches it")
+    records.read_all(run.study)  # its own pages would end in a traceback of ours
     storage = records.open_to_read(run.study)
     try:
         token = secrets.token_urlsafe(32)

@@ -11,6 +11,7 @@ from ...search_space.errors import InputError
 from ..errors import RunError
 from ..run import study as records
 from ..run.directory import RunDirectory
+from ..run.soundness import sound_trials
 from .database import write_database
 from .driver.experiment_profile import experiment_id, profile
 from .driver.manager import Manager
@@ -51,6 +52,7 @@ def show(
         storage = records.open_storage(run.study)
         try:
             study = records.study_at(storage, run.study)
+            sound_trials(study, run.study)
             count = write_database(folder / name, study, feasible, facts, name)
         finally:
             storage.engine.dispose()

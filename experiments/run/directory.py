@@ -119,8 +119,8 @@ class RunDirectory:
                 except BlockingIOError:
                     holder = json.loads(file.read() or b"{}")
                     return list(holder.get("workers", []))
-        except OSError:
-            pass
+        except (OSError, ValueError, AttributeError):
+            pass  # gone, or somebody else's
         return None
 
 

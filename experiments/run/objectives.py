@@ -18,6 +18,9 @@ from ...search_space.errors import InputError
 Direction = Literal["maximize", "minimize"]
 
 ACCURACY = "accuracy"
+METRIC_NAMES = "study:metric_names"
+"""Where `Study.set_metric_names`, which warns that it is experimental, writes."""
+
 COSTS = ("flops", "params", "activations")
 
 

@@ -67,12 +67,10 @@ def best_among(trials: list[FrozenTrial], final: list[FrozenTrial], top: int) ->
 
 def front_of(run: RunDirectory) -> list[Found]:
     """The Pareto front of a run with several objectives, most accurate first."""
-    trials, final = records.read_all(run.study)
+    objectives = run.read_config().objectives
+    trials, final = records.read_all(run.study, objectives)
     judged = {one.trial: one for one in finalists(final)}
-    return [
-        _found(trial, judged.get(trial.number))
-        for trial in front(trials, run.read_config().objectives)
-    ]
+    return [_found(trial, judged.get(trial.number)) for trial in front(trials, objectives)]
 
 
 def found_by_trial(run: RunDirectory, number: int) -> Found:

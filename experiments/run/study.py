@@ -24,8 +24,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ...search_space.errors import InputError
 from ..errors import RunError
-from .objectives import directions
+from .objectives import METRIC_NAMES, directions
 from .postgres import Database
+from .soundness import UNREADABLE, sound_trials
 
 StudyPlace = Path | Database
 """Where a run's study is: a file, or a database that other machines reach."""
@@ -40,9 +41,6 @@ STATES = {
 
 FINAL = " (final)"
 """After the main study's name: the name of the second one, with the final choice's trials."""
-
-_METRIC_NAMES = "study:metric_names"
-"""Where `Study.set_metric_names`, which warns that it is experimental, writes."""
 
 _STORAGE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
@@ -83,7 +81,7 @@ def _create(
     except optuna.exceptions.DuplicatedStudyError:
         return
     # What Optuna's dashboard calls the objectives.
-    storage.set_study_system_attr(study._study_id, _METRIC_NAMES, list(objectives))
+    storage.set_study_system_attr(study._study_id, METRIC_NAMES, list(objectives))
     for key, value in (facts or {}).items():
         study.set_user_attr(key, value)
 
@@ -116,7 +114,7 @@ def _open(path: Path, mode: Literal["ro", "rw"]) -> RDBStorage:
     try:
         storage = RDBStorage(_url(path, mode), skip_table_creation=True)
         studies = storage.get_all_studies()
-    except (*_STORAGE_ERRORS, RuntimeError, AssertionError) as e:
+    except (*_STORAGE_ERRORS, *UNREADABLE, RuntimeError) as e:
         raise InputError(str(path), "this file", "it is not a study that Optuna can read") from e
     if not studies:
         raise InputError(str(path), "this file", "it must hold a study")
@@ -178,19 +176,28 @@ def read_trials(place: StudyPlace) -> list[FrozenTrial]:
     return read_all(place)[0]
 
 
-def read_all(place: StudyPlace) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
-    """All trials of a run's main study, and of its final choice (none where it has made none)."""
+def read_all(
+    place: StudyPlace, objectives: Sequence[str] | None = None
+) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+    """All trials of a run's main study, and of its final choice (none where it has made none).
+
+    Raises InputError where the study is not ours or one of them is damaged, see `sound_trials`, or
+    where it is after other things than `objectives`.
+    """
     with storage_errors(place):
         storage = open_storage(place)
     try:
         with storage_errors(place):
             main = study_at(storage, place)
+            trials, final = sound_trials(main, place), list[FrozenTrial]()
+            if objectives and [d.name.lower() for d in main.directions] != directions(objectives):
+                allowed = f"its study has not the objectives {', '.join(objectives)}"
+                raise InputError(str(place), "this file", allowed)
             name = main.study_name + FINAL
-            final = []
             if name in optuna.get_all_study_names(storage):
                 study = optuna.load_study(study_name=name, storage=storage)
-                final = study.get_trials(deepcopy=False)
-            return main.get_trials(deepcopy=False), final
+                final = sound_trials(study, place, final=True)
+            return trials, final
     finally:
         storage.engine.dispose()
 

@@ -20,6 +20,7 @@ from ...search_space.errors import InputError
 from ..errors import RunError
 from ..run import study as records
 from ..run.directory import RunDirectory
+from ..run.soundness import sound_trials
 from .record import Record, record_of
 from .registry import Tracker, check_trackers, open_trackers
 
@@ -138,7 +139,7 @@ def track_run(run: RunDirectory, names: Sequence[str]) -> dict[str, tuple[str, i
     try:
         with records.storage_errors(run.study):
             study = records.study_at(storage, run.study)
-            trials = study.get_trials(deepcopy=False)
+            trials = sound_trials(study, run.study)
             identity = identity_of(study) if names else ""
             name = study.study_name
     finally:

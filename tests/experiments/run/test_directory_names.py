@@ -8,6 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import TrialState, create_trial
 
 from convnas.experiments.cli import main
 from convnas.experiments.run import study as records
@@ -35,12 +36,13 @@ def test_a_study_lies_where_its_path_says_and_nowhere_else(
     records.create_study(path, "mine", ["accuracy"])
     assert files_below(tmp_path) == {str(path)}
     storage = records.open_storage(path)
-    records.study_at(storage, path).add_trial(optuna.trial.create_trial(value=0.5))
+    ended = create_trial(state=TrialState.FAIL, user_attrs={"reason": name})
+    records.study_at(storage, path).add_trial(ended)
     records.write_quickly(storage)
     records.close(storage)
-    assert [trial.value for trial in records.read_trials(path)] == [0.5]
+    assert records.reasons(records.read_trials(path)) == {name: 1}
     read_only = records.open_to_read(path)
-    assert [trial.value for trial in records.open_study(read_only).trials] == [0.5]
+    assert records.reasons(records.open_study(read_only).trials) == {name: 1}
     with pytest.raises(optuna.exceptions.StorageInternalError):
         records.open_study(read_only).set_user_attr("written", True)
     read_only.engine.dispose()

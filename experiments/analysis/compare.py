@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ... import evaluators
 from ...evaluators import resolve_device
+from ...evaluators.table import Table
+from ...search_space import Architecture, FeasibleSet
 from ...search_space.errors import InputError
 from ...search_space.files import atomic_write
 from ..config.schema import ExperimentConfig, as_yaml, check_continues, read_config, resolved
@@ -17,8 +24,9 @@ from ..search import zero_cost_fit
 from ..search.jobs import setup_of, slots_of
 from ..search.signals import StopRequest
 from ..workers.pool import WorkerPool
+from .compare_report import markdown, picture
 from .repeated_searches import compared, names_and_settings
-from .statistics import markdown, picture, summary
+from .statistics import Truth, summary
 
 _CONFIG = "config.yaml"
 
@@ -54,12 +62,36 @@ def compare(
         runs = compared(config, names, repeats, pool, folder, stop=lambda: stop.asked, tell=tell)
     if runs is None:
         return None
-    result = summary(runs, config.trials)
+    result = summary(runs, config.trials, _truth(config, feasible))
     atomic_write(folder / "compare.json", json.dumps(result, indent=1) + "\n")
     atomic_write(folder / "compare.md", markdown(result, config.name))
     if not picture(result, folder / "compare.png", config.name):
         tell("no picture: matplotlib is not installed (pip install 'convnas[plot]')")
     return result
+
+
+def _truth(config: ExperimentConfig, feasible: FeasibleSet[Architecture]) -> Truth | None:
+    """None where one training is all that is known of an architecture."""
+    if config.evaluator["name"] != "tabular" or config.evaluator.get("mean"):
+        return None
+    first = feasible.cheapest()
+    by_mean = evaluators.create(
+        {**config.evaluator, "mean": True}, config.data, input=first.input, classes=first.classes
+    )
+    seeds = Table.load(config.evaluator["table"]).header["seeds"]
+
+    @cache
+    def mean_of(arch: Architecture | None) -> float:
+        try:
+            return math.nan if arch is None else by_mean.evaluate(arch, seed=0).score
+        except evaluators.EvaluationError:
+            return math.nan
+
+    return (
+        Truth(seeds, np.nanmax([mean_of(arch) for arch in feasible]), mean_of)
+        if seeds > 1
+        else None
+    )
 
 
 def _open(folder: Path, config: ExperimentConfig) -> ExperimentConfig | None:

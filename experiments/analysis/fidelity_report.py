@@ -1,4 +1,9 @@
-"""What a fidelity report says: rank correlations with their noise ceiling, and the cheapest proxy."""
+"""What a fidelity report says: rank correlations, beside that of two seeds, and the cheapest proxy.
+
+Two long trainings of the same architectures agree only so far: that is how much noise there is in
+what every other row is compared with. It bounds no row: a measure without noise of its own can agree
+with one noisy reading better than two noisy readings do with one another.
+"""
 
 from __future__ import annotations
 
@@ -61,18 +66,18 @@ def summary(
 
     long, *others = levels
     truth = scores(long, "accuracy")
-    ceiling = _row(long, "accuracy", truth, truth, records)
+    between_seeds = _row(long, "accuracy", truth, truth, records)
     candidates = [
         _row(level, name, scores(level, name), truth, records)
         for level in others
         for name in (SCORES if level.trains else ("score",))
     ]
-    advised = _cheapest([*(c for c in candidates if c["trains"]), ceiling])
+    advised = _cheapest([*(c for c in candidates if c["trains"]), between_seeds])
     return {
         "architectures": len(whole),
         "failed": len(chosen) - len(whole),
         "seeds": long.seeds,
-        "ceiling": ceiling,
+        "between_seeds": between_seeds,
         "candidates": candidates,
         "paste": advised and _pasted(advised["evaluator"]),
         "advised": advised and [advised["level"], advised["score"]],
@@ -137,9 +142,9 @@ def _pasted(evaluator: Mapping[str, Any]) -> str:
 
 
 def lines(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """A table: first its head, then the noise ceiling, then every candidate."""
+    """A table: first its head, then the agreement of two seeds, then every candidate."""
     head = ("evaluator", "score", "seconds", "tau", "95 % interval")
-    rows = [("long, seed against seed", found["ceiling"])]
+    rows = [("long, seed against seed", found["between_seeds"])]
     rows += [(each["level"], each) for each in found["candidates"]]
     return [head] + [
         (
@@ -173,7 +178,9 @@ def markdown(found: Mapping[str, Any]) -> str:
     made = ", ".join(f"{name} {value}" for name, value in found["conditions"].items())
     about = (
         f"{found['architectures']} architectures drawn uniformly ({found['failed']} more failed), "
-        f"{found['seeds']} seeds. Tau: of one training and one long training with another seed."
+        f"{found['seeds']} seeds. Tau: of one training and one long training with another seed. "
+        "The agreement of two long trainings says how noisy these are; it bounds nothing, since a "
+        "measure with less noise can agree better with one of them."
     )
     advice = f"`{found['paste']}`" if found["paste"] else ""
     parts = [
@@ -208,7 +215,9 @@ def picture(found: Mapping[str, Any], path: Path) -> bool:
         axis.set_xlabel(f"{row['level']}, {row['score']}")
         axis.set_ylabel("accuracy, long")
         axis.locator_params(nbins=4)
-    figure.suptitle(f"{found['name']}: seed against seed tau {_shown(found['ceiling']['tau'])}")
+    figure.suptitle(
+        f"{found['name']}: seed against seed tau {_shown(found['between_seeds']['tau'])}"
+    )
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)

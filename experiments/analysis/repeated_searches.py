@@ -67,12 +67,13 @@ class Readings:
 
 @dataclass(eq=False)
 class Run:
-    """One search by one strategy. `readings` in the order of its trainings."""
+    """One search by one strategy. `readings`, and what they are of, in the order of trainings."""
 
     strategy: str
     seed: int
     study: optuna.Study
     readings: list[Reading] = field(default_factory=list)
+    tried: list[Architecture] = field(default_factory=list)
     exhausted: bool = False
     asked: tuple[Trial, Architecture] | None = None
 
@@ -90,8 +91,9 @@ class Run:
 
     def tell(self, reading: Reading) -> None:
         assert self.asked is not None
-        trial, self.asked = self.asked[0], None
+        (trial, architecture), self.asked = self.asked, None
         self.readings.append(reading)
+        self.tried.append(architecture)
         if reading.score is None:
             self.study.tell(trial, state=TrialState.FAIL)
         else:

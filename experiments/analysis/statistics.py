@@ -1,21 +1,35 @@
-"""What a comparison of strategies says: anytime curves with bands, and a paired test."""
+"""What a comparison of strategies finds: anytime curves with bands, and paired tests."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...search_space import Architecture
 from .repeated_searches import BASELINE, Run
 
 Floats = NDArray[np.float64]
 
+SIGNIFICANT = 0.05
+"""Below it a p-value tells two strategies apart."""
+
 _DRAWS = 20_000  # 2^14 and more: up to 14 pairs all flips are gone through
 _POINTS = 60
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a table with several seeds knows of an architecture: `mean_of` gives the mean score
+    over all `seeds`, nan where there is none; `best`: the highest inside the budget."""
+
+    seeds: int
+    best: float
+    mean_of: Callable[[Architecture | None], float]
 
 
 def best_so_far(run: Run, trials: int) -> Floats:
@@ -42,7 +56,7 @@ def band(curves: Floats) -> tuple[Floats, Floats]:
     return curves.mean(axis=0), half
 
 
-def paired_p(differences: Sequence[float]) -> float:
+def paired_p(differences: Sequence[float] | Floats) -> float:
     """Two-sided p of the mean of paired differences, by flipping their signs.
 
     Exact up to 14 pairs, else of 20,000 draws. No distribution is assumed.
@@ -61,134 +75,94 @@ def paired_p(differences: Sequence[float]) -> float:
     )
 
 
-def summary(runs: list[Run], trials: int) -> dict[str, Any]:
-    """JSON-able: for every strategy its curves, its end, and how it stands against the baseline."""
+def holm(found: Sequence[float]) -> list[float]:
+    """p-values of as many comparisons, each as if all had been asked at once (Holm, 1979)."""
+    order = np.argsort(found)
+    factors = len(found) - np.arange(len(found))
+    corrected = np.empty(len(found))
+    corrected[order] = np.maximum.accumulate(factors * np.asarray(found)[order])
+    return [float(min(p, 1.0)) for p in corrected]
+
+
+def least_repeats(comparisons: int) -> int:
+    """With fewer pairs the p of `comparisons` paired tests, corrected, never falls below 0.05."""
+    return math.ceil(math.log2(2 * comparisons / SIGNIFICANT))
+
+
+def winner(run: Run) -> Architecture | None:
+    """What the search would name: of its highest reading, the first."""
+    scores = [-math.inf if one.score is None else one.score for one in run.readings]
+    best = int(np.argmax(scores))
+    return run.tried[best] if math.isfinite(scores[best]) else None
+
+
+def summary(runs: list[Run], trials: int, truth: Truth | None = None) -> dict[str, Any]:
+    """JSON-able: for every strategy its curves, its end, and how it stands against the baseline.
+
+    With `truth`, the winners also by their mean over a table's seeds: a highest reading is too
+    good by the noise in it, and the more so the more was tried.
+    """
     by_name: dict[str, list[Run]] = {}
     for run in runs:
         by_name.setdefault(run.strategy, []).append(run)
-    ends = {name: [float(best_so_far(r, trials)[-1]) for r in own] for name, own in by_name.items()}
+    for own in by_name.values():
+        own.sort(key=lambda run: run.seed)  # the r-th of each strategy are a pair
     base = np.array([best_so_far(run, trials) for run in by_name[BASELINE]]).mean(axis=0)
     longest = max(sum(one.seconds for one in run.readings) for run in runs)
     grid = np.linspace(0, longest, _POINTS)
-    return {
+    strategies = {name: _one(own, trials, grid, float(base[-1])) for name, own in by_name.items()}
+    ends = {name: [best_so_far(r, trials)[-1] for r in own] for name, own in by_name.items()}
+    for name, standing in _standings(ends).items():
+        strategies[name] |= standing
+    result = {
         "trials": trials,
         "repeats": len(by_name[BASELINE]),
         "seconds": _plain(grid),
-        "strategies": {
-            name: _one(own, trials, grid, ends[name], ends[BASELINE], float(base[-1]))
-            for name, own in by_name.items()
-        },
+        "strategies": strategies,
     }
+    if truth is not None:
+        means = {name: [truth.mean_of(winner(r)) for r in own] for name, own in by_name.items()}
+        for name, standing in _standings(means).items():
+            regret, half = band(truth.best - np.array(means[name])[:, None])
+            regrets = _plain(np.concatenate([regret, half]))
+            strategies[name]["by_mean"] = {"regret_and_half_interval_95": regrets, **standing}
+        result["table"] = {"seeds": truth.seeds, "best_mean": round(truth.best, 6)}
+    return result
 
 
-def _one(
-    runs: list[Run],
-    trials: int,
-    grid: Floats,
-    ends: list[float],
-    base_ends: list[float],
-    base: float,
-) -> dict[str, Any]:
+def _one(runs: list[Run], trials: int, grid: Floats, base: float) -> dict[str, Any]:
     curves = np.array([best_so_far(run, trials) for run in runs])
     mean, half = band(curves)
     in_time, in_time_half = band(np.array([at_seconds(run, grid) for run in runs]))
     reached = np.flatnonzero(mean >= base)
-    differences = [a - b for a, b in zip(ends, base_ends, strict=True)]
-    is_base = runs[0].strategy == BASELINE
     return {
         "mean": _plain(mean),
         "half_interval_95": _plain(half),
         "mean_in_time": _plain(in_time),
         "half_interval_95_in_time": _plain(in_time_half),
-        "ends": _plain(np.array(ends)),
+        "ends": _plain(curves[:, -1]),
         "failed": sum(one.score is None for run in runs for one in run.readings),
         "trainings_to_reach_random": int(reached[0]) + 1 if len(reached) else None,
-        "above_random": None if is_base else float(np.mean(differences)),
-        "p": None if is_base else paired_p(differences),
     }
+
+
+def _standings(ends: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+    """How each ends beside the baseline and beside whoever is best by the mean, pair by pair."""
+    values = {name: np.asarray(own, np.float64) for name, own in ends.items()}
+    leader = max(values, key=lambda name: float(np.nan_to_num(values[name].mean(), nan=-np.inf)))
+    standings: dict[str, dict[str, Any]] = {name: {} for name in ends}
+    for rival, gap, p in ((BASELINE, "above_random", "p"), (leader, "above_best", "p_of_best")):
+        others = [name for name in values if name != rival]
+        pairs = {name: values[name] - values[rival] for name in others}
+        found = {name: paired_p(d) if np.isfinite(d).all() else 1.0 for name, d in pairs.items()}
+        corrected = dict(zip(others, holm(list(found.values())), strict=True))
+        for name, standing in standings.items():
+            known = name in pairs
+            ends_of = _plain(np.concatenate(band(pairs[name][:, None]))) if known else [None, None]
+            standing[gap], standing[f"{gap}_half_interval_95"] = ends_of
+            standing[p], standing[f"{p}_corrected"] = found.get(name), corrected.get(name)
+    return standings
 
 
 def _plain(values: Floats) -> list[float | None]:
     return [None if math.isnan(value) else round(float(value), 6) for value in values]
-
-
-def rows(result: dict[str, Any]) -> list[list[str]]:
-    """The table, best first, its head first."""
-    trials = result["trials"]
-    marks = sorted({max(1, trials // 4), max(1, trials // 2), trials})
-    head = [
-        "strategy",
-        *(f"best of {n}" for n in marks),
-        "reaches random's end",
-        "above random",
-        "p",
-    ]
-    order = sorted(result["strategies"].items(), key=lambda item: -(item[1]["mean"][-1] or -1e300))
-    table = [head]
-    for name, one in order:
-        cells = [_cell(one["mean"][n - 1], one["half_interval_95"][n - 1]) for n in marks]
-        reached = one["trainings_to_reach_random"]
-        above, p = one["above_random"], one["p"]
-        table.append(
-            [
-                name,
-                *cells,
-                "-" if reached is None else f"after {reached}",
-                "-" if above is None else f"{above:+.4f}",
-                "-" if p is None else f"{p:.3g}",
-            ]
-        )
-    return table
-
-
-def _cell(mean: float | None, half: float | None) -> str:
-    return "-" if mean is None or half is None else f"{mean:.4f} +- {half:.4f}"
-
-
-def markdown(result: dict[str, Any], title: str) -> str:
-    """The table for a file."""
-    head, *body = rows(result)
-    lines = ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *body)]
-    said = (
-        f"{result['repeats']} repeats of {result['trials']} trainings; means and their 95 % "
-        "t-intervals of the best score so far; p of the paired difference from random at the end, "
-        "two-sided, by flipping signs."
-    )
-    return "\n".join([f"# {title}", "", said, "", *lines, ""])
-
-
-def picture(result: dict[str, Any], path: Path, title: str) -> bool:
-    """Anytime curves against trainings and seconds; False where matplotlib is not installed."""
-    try:
-        import matplotlib
-    except ImportError:
-        return False
-    matplotlib.use("agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, 2, figsize=(12, 4.5), sharey=True)
-    trainings = np.arange(1, result["trials"] + 1)
-    views = (
-        (axes[0], trainings, "mean", "half_interval_95", "trainings"),
-        (
-            axes[1],
-            result["seconds"],
-            "mean_in_time",
-            "half_interval_95_in_time",
-            "seconds of training",
-        ),
-    )
-    for axis, x, mean_key, half_key, label in views:
-        for name, one in result["strategies"].items():
-            mean = np.array(one[mean_key], dtype=np.float64)
-            half = np.array(one[half_key], dtype=np.float64)
-            axis.plot(x, mean, label=name)
-            axis.fill_between(x, mean - half, mean + half, alpha=0.15)
-        axis.set_xlabel(label)
-    axes[0].set_ylabel("best score so far")
-    axes[0].legend()
-    figure.suptitle(title)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-    return True

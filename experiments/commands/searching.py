@@ -101,7 +101,7 @@ def _close(launched: Any, as_json: bool) -> int:
     help="Which to compare; random is always among them.",
 )
 @click.option(
-    "--repeats", type=WholeNumber(), default=5, metavar="R", help="Searches by each [default: 5]."
+    "--repeats", type=WholeNumber(), default=8, metavar="R", help="Searches by each [default: 8]."
 )
 @click.option("--trials", type=WholeNumber(), metavar="N", help="Trainings of a search.")
 @BUDGET
@@ -126,7 +126,7 @@ def compare(
     """
     quiet_optuna()
     from ..analysis.compare import compare as run
-    from ..analysis.statistics import rows
+    from ..analysis.compare_report import rows, said
     from ..config.schema import read_config
     from . import terminal as console
 
@@ -145,5 +145,6 @@ def compare(
         emit(result)
     else:
         console.print_rows(rows(result))
+        console.print_lines(*said(result))
         console.print_lines(f"written: {folder}/compare.json, .md and, with matplotlib, .png")
     return 0

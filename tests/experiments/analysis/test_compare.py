@@ -10,18 +10,118 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from scipy.stats import permutation_test, ttest_1samp
 
+import convnas
+from convnas.evaluators.table import Table
+from convnas.experiments.analysis.compare_report import said
 from convnas.experiments.analysis.repeated_searches import Reading, Readings, Run
-from convnas.experiments.analysis.statistics import at_seconds, band, best_so_far, paired_p
+from convnas.experiments.analysis.statistics import (
+    Truth,
+    at_seconds,
+    band,
+    best_so_far,
+    holm,
+    least_repeats,
+    paired_p,
+    summary,
+)
 from convnas.experiments.cli import main
 from convnas.experiments.config.schema import read_config
+from convnas.search_space import Architecture
 
 Config = dict[str, Any]
+TABLE = Path(convnas.__file__).parent / "experiments" / "configs" / "digits-table.yaml"
 
 
-def made(*readings: tuple[float | None, float]) -> Run:
-    return Run("random", 0, None, [Reading(*one) for one in readings])
+def made(
+    *readings: tuple[float | None, float], strategy: str = "random", seed: int = 0, tried: Any = ()
+) -> Run:
+    return Run(strategy, seed, None, [Reading(*one) for one in readings], list(tried))
+
+
+ENDS = [0.1, 0.5, 0.3, 0.9, 0.2, 0.7, 0.4, 0.8]
+
+
+@pytest.mark.parametrize("ahead", [0.001, -0.001])
+def test_repeats_are_pairs_whatever_their_order_and_p_has_two_sides(ahead: float) -> None:
+    # A difference that is the same in all of n pairs: 2 of 2^n flips are as far out. Between
+    # repeats that are no pairs it would drown.
+    runs = [made((end, 1.0), seed=seed) for seed, end in enumerate(ENDS)]
+    runs += [
+        made((end + ahead, 1.0), strategy="tpe", seed=seed)
+        for seed, end in reversed(list(enumerate(ENDS)))
+    ]
+    found = summary(runs, 1)["strategies"]["tpe"]
+    assert found["above_random"] == pytest.approx(ahead)
+    assert found["above_random_half_interval_95"] == pytest.approx(0, abs=1e-6)
+    assert found["p"] == found["p_corrected"] == pytest.approx(2 / 2 ** len(ENDS))
+
+
+def test_p_is_corrected_for_the_number_of_comparisons() -> None:
+    # R: p.adjust(c(.01, .04, .03, .005), "holm").
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("comparisons", [1, 3, 8])
+def test_the_fewest_repeats_that_can_tell_apart_can(comparisons: int) -> None:
+    enough = least_repeats(comparisons)
+    for repeats in (enough, enough - 1):
+        ps = holm([paired_p([1.0] * repeats)] * comparisons)
+        assert (max(ps) < 0.05) == (repeats == enough)
+
+
+def test_too_few_repeats_and_who_is_not_told_apart_are_said() -> None:
+    def of(repeats: int) -> dict[str, Any]:
+        return summary(
+            [
+                made((0.5 + above + 0.01 * (seed % 2), 1.0), strategy=name, seed=seed)
+                for name, above in (("random", 0), ("tpe", 0.3), ("evolution", 0.3001))
+                for seed in range(repeats)
+            ],
+            1,
+        )
+
+    few = said(of(5))
+    # 2 comparisons of 2 / 2^5 each.
+    assert "cannot fall below 0.125; ask for --repeats 7 or more" in few[0]
+    runs = of(8)
+    for name, one in runs["strategies"].items():
+        assert one["p_of_best"] == (None if name == "evolution" else pytest.approx(2 / 2**8))
+    assert said(runs) == ["by the highest readings: evolution is told apart from all others"]
+    noise = [0.3, -0.2, 0.1, -0.3, 0.2, -0.1, 0.25, -0.2]
+    tied = summary(
+        [
+            made((0.5 + (d if name == "tpe" else 0), 1.0), strategy=name, seed=seed)
+            for name in ("random", "tpe")
+            for seed, d in enumerate(noise)
+        ],
+        1,
+    )
+    assert "tpe ends best, and is not told apart from random" in said(tied)[0]
+
+
+def test_by_a_table_s_means_the_winner_is_judged_not_its_lucky_reading() -> None:
+    # What was read the highest, .9, is a .6 in truth; the rival's .8 is a .7.
+    means = {"lucky": 0.6, "solid": 0.7, "poor": 0.1}
+    truth = Truth(3, 0.75, lambda one: means[str(one)])
+    runs = [
+        made((0.2, 1.0), (high, 1.0), (0.3, 1.0), strategy=name, seed=seed, tried=tried)
+        for name, high, tried in (
+            ("random", 0.8, ("poor", "solid", "poor")),
+            ("tpe", 0.9, ("poor", "lucky", "poor")),
+        )
+        for seed in range(6)
+    ]
+    found = summary(runs, 3, truth)
+    tpe = found["strategies"]["tpe"]
+    assert tpe["above_random"] == pytest.approx(0.1)
+    assert tpe["by_mean"]["above_random"] == pytest.approx(-0.1)
+    assert tpe["by_mean"]["p"] == pytest.approx(2 / 2**6)
+    assert tpe["by_mean"]["regret_and_half_interval_95"] == pytest.approx([0.15, 0], abs=1e-6)
+    assert found["table"] == {"seeds": 3, "best_mean": 0.75}
 
 
 def test_the_best_so_far_passes_over_failures_and_stays_once_all_is_tried() -> None:
@@ -87,6 +187,10 @@ def test_a_comparison_trains_everything_once_and_always_has_random(
     lines = [json.loads(line) for line in (out / "readings.jsonl").read_text().splitlines()]
     trained = [(line["key"], line["seed"]) for line in lines]
     assert len(trained) == len(set(trained)) <= 30
+    # Each repeat has a seed of its own, in its trainings and in its strategy.
+    assert {line["seed"] for line in lines} == {0, 1, 2}
+    tried = [frozenset(key for key, of in trained if of == seed) for seed in (0, 1, 2)]
+    assert len(set(tried)) == 3
     # The scripted score depends on the architecture alone, and exhaustive on nothing at all.
     read = read_config(scripted)
     cheapest = itertools.islice(read.feasible(read.search_space()), 5)
@@ -122,3 +226,29 @@ def test_what_cannot_be_compared_is_refused(
 ) -> None:
     assert main(["compare", write(scripted), *options, "-o", str(tmp_path / "out")]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_on_a_table_winners_are_also_compared_by_the_mean_of_its_seeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {**read_config(TABLE).model_dump(mode="json"), "budget": {"flops": "500K"}}
+    path, out = tmp_path / "table.yaml", tmp_path / "out"
+    path.write_text(yaml.safe_dump(config))
+    argv = ["compare", str(path), "--strategies", "exhaustive", "--repeats", "3", "--trials", "4"]
+    assert main([*argv, "-o", str(out), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    read = read_config(path)
+    feasible = read.feasible(read.search_space())
+    table = Table.load("digits")
+
+    def scores(arch: Architecture) -> list[float]:
+        return [row.epochs[-1]["accuracy"] for row in table.of(arch) or ()]
+
+    best = max(float(np.mean(scores(arch))) for arch in feasible)
+    first = list(itertools.islice(feasible, 4))
+    winners = [max(first, key=lambda arch: scores(arch)[seed]) for seed in range(3)]
+    regret = np.mean([best - np.mean(scores(arch)) for arch in winners])
+    by_mean = result["strategies"]["exhaustive"]["by_mean"]
+    assert result["table"] == {"seeds": 3, "best_mean": pytest.approx(best, abs=1e-6)}
+    assert by_mean["regret_and_half_interval_95"][0] == pytest.approx(regret, abs=1e-6)
+    assert "regret by the mean" in (out / "compare.md").read_text()

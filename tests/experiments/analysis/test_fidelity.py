@@ -52,7 +52,7 @@ def report(noise: dict[str, float], long_noise: float) -> dict[str, Any]:
 
 def test_without_noise_everything_ranks_and_the_cheapest_is_advised() -> None:
     found = report({"epochs 1": 0.0, "epochs 2": 0.0}, 0.0)
-    assert found["ceiling"]["tau"] == 1
+    assert found["between_seeds"]["tau"] == 1
     assert [each["tau"] for each in found["candidates"]] == [1] * 6
     assert found["advised"][0] == "epochs 1"
     line = yaml.safe_load(found["paste"])
@@ -103,8 +103,8 @@ def test_real_trainings_are_compared_and_never_made_twice(
     assert found["architectures"] == 4
     levels = ["epochs 1"] * 3 + ["snip", "grad-norm", "synflow", "naswot", "flops", "params"]
     assert [each["level"] for each in found["candidates"]] == levels
-    assert found["ceiling"]["evaluator"]["epochs"] == 2
-    assert "share" not in found["ceiling"]["evaluator"]
+    assert found["between_seeds"]["evaluator"]["epochs"] == 2
+    assert "share" not in found["between_seeds"]["evaluator"]
     trained = (out / "trainings.jsonl").read_text().split()
     entries = [json.loads(x) for x in (out / "trainings.jsonl").read_text().splitlines()[1:] if x]
     assert len(entries) == 4 * (2 + 2 + 6)
@@ -117,9 +117,9 @@ def test_real_trainings_are_compared_and_never_made_twice(
     one, two = ([v for (_, s), v in sorted(last.items()) if s == seed] for seed in (0, 1))
     expected = kendalltau(one, two).statistic
     if np.isnan(expected):
-        assert found["ceiling"]["tau"] is None
+        assert found["between_seeds"]["tau"] is None
     else:
-        assert found["ceiling"]["tau"] == pytest.approx(expected, abs=1e-3)
+        assert found["between_seeds"]["tau"] == pytest.approx(expected, abs=1e-3)
     assert (out / "fidelity.png").read_bytes()[:4] == b"\x89PNG"
     assert main(argv) == 0
     assert (out / "trainings.jsonl").read_text().split() == trained

@@ -14,6 +14,7 @@ from convnas.experiments import launch, plan
 from convnas.experiments.cli import main
 from convnas.experiments.config.schema import read_config
 from convnas.experiments.run.objectives import front
+from convnas.experiments.run.study import ranked
 from convnas.search_space import Architecture, InputError, cost
 
 Config = dict[str, Any]
@@ -35,6 +36,15 @@ def test_the_front_is_what_nothing_dominates() -> None:
     trials.append(create_trial(state=TrialState.FAIL))
     kept = front(trials, ["accuracy", "flops"])
     assert [trial.number for trial in kept] == [5, 0, 1]
+
+
+def test_equal_scores_are_ranked_by_fewer_flops_then_by_number() -> None:
+    trials = []
+    for number, (score, flops) in enumerate([(0.8, 50), (0.9, 70), (0.9, 40), (0.9, 40)]):
+        trial = create_trial(values=(score,), user_attrs={"flops": flops})
+        trial.number = number
+        trials.append(trial)
+    assert [trial.number for trial in ranked(trials)] == [2, 3, 1, 0]
 
 
 @pytest.mark.parametrize("strategy", ["predictor", "nsga2"])

@@ -13,9 +13,11 @@ import yaml
 from optuna.trial import FrozenTrial
 from scipy.stats import kendalltau
 
+from convnas import evaluators
 from convnas.experiments import launch, plan
 from convnas.experiments.cli import main
 from convnas.experiments.config.schema import read_config
+from convnas.search_space import Architecture
 from convnas.search_space.chain.score import SCORE
 from convnas.search_space.errors import InputError
 
@@ -68,6 +70,13 @@ def test_its_rank_correlation_is_that_of_the_trained(
     expected = kendalltau(
         [trial.user_attrs[SCORE] for trial in trials], [trial.value for trial in trials]
     ).statistic
+    # `best: lowest`: the sum is high where the measure itself is low.
+    evaluator = evaluators.create(
+        {"name": "synflow"}, {"name": "digits"}, input=(1, 8, 8), classes=10, device="cpu"
+    )
+    archs = [Architecture.from_dict(trial.user_attrs["architecture"]) for trial in trials]
+    own = [evaluator.evaluate(arch, seed=0).score for arch in archs]
+    assert kendalltau([trial.user_attrs[SCORE] for trial in trials], own).statistic < -0.5
     assert main(["status", str(run), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)["zero_cost"]
     assert said["tau"] == pytest.approx(expected, abs=1e-4)

@@ -275,7 +275,7 @@ CASES: list[Callable[[Chain, Limits], Enumerated | Implied | drawing.Drawing]] =
 
 @pytest.mark.parametrize("make", CASES)
 @pytest.mark.parametrize("limit", [(None, 0.4), (0.3, 0.6), (0.5, 0.52), (None, None)])
-@pytest.mark.parametrize("greatest", [2**9, 2**62])
+@pytest.mark.parametrize("greatest", [2**5, 2**7, 2**9, 2**62])
 def test_draws_are_uniform(
     make: Callable[[Chain, Limits], Enumerated | Implied | drawing.Drawing],
     limit: tuple[float | None, float | None],

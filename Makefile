@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= 2
 # One torch thread a process: two threads on a busy machine are many times slower.
 export OMP_NUM_THREADS = 1
 
-.PHONY: search test test-rl lint types tests format clean bench-operators bench-search bench-space bench-evaluator bench-cluster bench-nni docs
+.PHONY: search test test-rl lint types tests format clean bench-operators bench-search bench-space bench-evaluator bench-cluster bench-nni bench-ablation bench-proposals bench-zero-cost bench-demo docs
 search: $(VENV)/.installed
 	$(BIN)/convnas launch -o $(RUN_DIR)
 
@@ -46,6 +46,7 @@ format: $(VENV)/.installed-test
 docs: $(VENV)/.installed-test
 	$(BIN)/python docs/render_api.py
 	$(BIN)/python docs/render_costs.py
+	$(BIN)/python docs/render_figures.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -82,3 +83,19 @@ bench-cluster: $(VENV)/.installed-test
 # How soon a trial of NNI trains, beside a plain one: about two minutes.
 bench-nni: $(VENV)/.installed-test
 	$(BIN)/python -m convnas.benchmarks.nni_trials
+
+# Where the difference from a DataLoader loop comes from: the loop is given ours, one thing after the other.
+bench-ablation: $(VENV)/.installed-test
+	$(BIN)/python -m convnas.benchmarks.ablation
+
+bench-proposals: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/proposals.py
+
+# Rankings, not timings: any machine will do.
+bench-zero-cost: $(VENV)/.installed-test
+	$(BIN)/python -m convnas.benchmarks.zero_cost
+
+# The demo's seconds and memory, and its winner beside a vanilla network.
+bench-demo: $(VENV)/.installed-test
+	$(BIN)/python -m convnas.benchmarks.demo
+	$(BIN)/python benchmarks/demo_winner.py

@@ -25,7 +25,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,12 +32,12 @@ import optuna
 from optuna.trial import Trial
 
 from convnas import Architecture, Budget, FeasibleSet, SearchSpace, strategies
+from convnas.benchmarks.record import keep
 from convnas.experiments.cluster.ledger import PostgresLedger
 from convnas.experiments.machine import conditions
 from convnas.experiments.run.postgres import Database
 from convnas.tests.experiments.cluster.postgres import Server
 
-RESULTS = Path(__file__).parent / "results" / "cluster.json"
 PROBES = 40
 MORE = 300
 """Trials after every worker has had its first."""
@@ -325,7 +324,7 @@ def main() -> None:
                 }
                 result["runs"].append(run)
                 print(json.dumps(run), flush=True)
-                RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+                keep("cluster.json", result)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import yaml
 from scipy.stats import t as student
 
 import convnas
+from convnas.benchmarks.record import keep
 from convnas.evaluators.retrain import RetrainSettings, retrain
 from convnas.experiments import best_of, launch, plan
 from convnas.experiments.config.schema import demo_config
@@ -64,8 +65,7 @@ def main() -> None:
         "searches": rows,
         "difference": {"mean": difference[0], "half_interval_95": difference[1]},
     }
-    KEPT.parent.mkdir(exist_ok=True)
-    KEPT.write_text(json.dumps(result, indent=2) + "\n")
+    keep(KEPT.name, result)
     print(json.dumps(result, indent=2))
 
 

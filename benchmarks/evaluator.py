@@ -27,13 +27,13 @@ from torch.nn import functional as F
 
 from convnas import Architecture, build_network
 from convnas.benchmarks import dataloader_trial
+from convnas.benchmarks.record import keep
 from convnas.benchmarks.timing import conditions
 from convnas.evaluators import create, load_data
 from convnas.experiments.config.schema import demo_config, read_config
 from convnas.experiments.search.jobs import Job, Outcome, run_jobs, setup_of
 from convnas.experiments.workers.pool import WorkerPool
 
-RESULTS = Path(__file__).parent / "results"
 WAYS = ("convnas", "DataLoader in process", "process a trial")
 
 
@@ -79,7 +79,7 @@ def main() -> None:
         "over_bare_kernels": _over_kernels(config, archs[1], epochs),
     }
     part = f"_epochs_{epochs}" if asked.epochs else ""
-    (RESULTS / f"evaluator_cpu{part}.json").write_text(json.dumps(result, indent=1) + "\n")
+    keep(f"evaluator_cpu{part}.json", result)
     print(json.dumps(result, indent=1))
 
 

@@ -24,6 +24,7 @@ from typing import Any
 
 import yaml
 
+from convnas.benchmarks.record import keep
 from convnas.benchmarks.timing import conditions
 from convnas.experiments.config.schema import demo_config, read_config
 from convnas.experiments.nni_backend.driver.experiment_profile import profile
@@ -31,8 +32,6 @@ from convnas.experiments.nni_backend.driver.manager import Manager
 from convnas.experiments.nni_backend.guard import guarded_shell
 from convnas.experiments.ports import free_port
 from convnas.experiments.run.study import read_trials
-
-RESULTS = Path(__file__).parent / "results" / "nni.json"
 
 
 def main() -> None:
@@ -57,7 +56,7 @@ def main() -> None:
         },
         "ratio_of_medians": round(statistics.median(plain) / statistics.median(ours), 1),
     }
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    keep("nni.json", result)
     print(json.dumps(result, indent=1))
 
 

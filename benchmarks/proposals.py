@@ -1,7 +1,9 @@
-"""What a proposal costs: our strategies, asked for batches of 10 after 100 and 1,000 results.
+"""What a proposal costs: our strategies, asked singly and for batches of 10, after 100 and 1,000
+results.
 
 On a set of 15,495 points, which the predictor scores whole, and on one of 11^12, which nobody can
-write out. Seconds are of `study.ask()` alone, over a batch, so the model is fitted once a batch.
+write out. Seconds are of `study.ask()` alone. Singly each proposal follows a new result, as with one worker, and
+the model is fitted for it; in a batch it is fitted once for all.
 
 Run: python benchmarks/proposals.py [--batches 7]; kept in benchmarks/results/proposals.json.
 """
@@ -9,7 +11,6 @@ Run: python benchmarks/proposals.py [--batches 7]; kept in benchmarks/results/pr
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from typing import Any
@@ -17,9 +18,10 @@ from typing import Any
 import numpy as np
 import optuna
 from nasbench201 import task
-from search import RESULTS, conditions
+from search import conditions
 
 from convnas import FeasibleSet, strategies
+from convnas.benchmarks.record import keep
 
 NAMES = ("predictor", "evolution", "local-search", "random")
 BATCH = 10
@@ -55,13 +57,15 @@ def studied(name: str, feasible: FeasibleSet[Any], finished: int) -> optuna.Stud
     return study
 
 
-def seconds(name: str, feasible: FeasibleSet[Any], finished: int, batches: int) -> list[float]:
+def seconds(
+    name: str, feasible: FeasibleSet[Any], finished: int, batches: int, batch: int
+) -> list[float]:
     """Seconds a proposal, of each batch; the first batch, which sets up, is not among them."""
     study, taken = studied(name, feasible, finished), []
     for _ in range(batches + 1):
         start = time.perf_counter()
-        trials = [study.ask() for _ in range(BATCH)]
-        taken.append((time.perf_counter() - start) / BATCH)
+        trials = [study.ask() for _ in range(batch)]
+        taken.append((time.perf_counter() - start) / batch)
         for trial in trials:
             feasible.suggest(trial)
         study.tell(trials[0], 0.0)  # a new result, so the next batch fits anew
@@ -81,15 +85,17 @@ def main() -> None:
     for label, feasible in sets.items():
         for name in NAMES:
             for finished in FINISHED:
-                found = seconds(name, feasible, finished, batches)
-                key = f"{label}, {name}, {finished} finished"
-                result[key] = {
-                    "milliseconds_median": round(1000 * statistics.median(found), 2),
-                    "least_and_most": [round(1000 * end, 2) for end in (min(found), max(found))],
-                }
-                print(f"{key}: {result[key]['milliseconds_median']} ms", flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "proposals.json").write_text(json.dumps(result, indent=1) + "\n")
+                for batch, how in ((BATCH, ""), (1, ", singly")):
+                    found = seconds(name, feasible, finished, batches, batch)
+                    key = f"{label}, {name}, {finished} finished{how}"
+                    result[key] = {
+                        "milliseconds_median": round(1000 * statistics.median(found), 2),
+                        "least_and_most": [
+                            round(1000 * end, 2) for end in (min(found), max(found))
+                        ],
+                    }
+                    print(f"{key}: {result[key]['milliseconds_median']} ms", flush=True)
+    keep("proposals.json", result)
 
 
 if __name__ == "__main__":

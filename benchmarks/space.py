@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import convnas
 from convnas import Budget, FeasibleSet, SearchSpace, build_network
+from convnas.benchmarks.record import keep
 from convnas.search_space import Architecture
 
 costs = importlib.import_module("convnas.search_space.costs.count")
@@ -184,7 +185,7 @@ def main() -> None:
     }
     RESULTS.mkdir(exist_ok=True)
     draw(twelve, spread, list(limits.values())[:3])
-    (RESULTS / "space.json").write_text(json.dumps(result, indent=2) + "\n")
+    keep("space.json", result)
     print(json.dumps(result, indent=2))
 
 

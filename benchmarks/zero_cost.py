@@ -11,23 +11,22 @@ Run: python -m convnas.benchmarks.zero_cost [--repeats 30]    (kept in results/z
 from __future__ import annotations
 
 import argparse
-import datetime
-import json
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
+from numpy.typing import NDArray
 
 from convnas import Architecture, Budget, FeasibleSet, SearchSpace, evaluators, strategies
+from convnas.benchmarks.record import keep
 from convnas.experiments.analysis.agreement import agreement
-from convnas.experiments.config.schema import ExperimentConfig, read_config
+from convnas.experiments.analysis.statistics import band, holm, paired_p
+from convnas.experiments.config.schema import ExperimentConfig, demo_config, read_config
 from convnas.experiments.machine import conditions
 from convnas.search_space.chain.score import SCORE, Additive, fitted
 
-ROOT = Path(__file__).parents[1]
 LOGARITHM = ("snip", "grad-norm")
 MEASURES = (*LOGARITHM, "synflow", "naswot")
 SEEDS, MEASURED, TRAININGS, REREAD = 3, 128, 40, 5
@@ -101,14 +100,31 @@ class Table:
         return [100 * float(mean.max() - end) for end in ends]
 
 
+COLUMNS = (*(f"at {n}" for n in MARKS), f"top {REREAD} re-read")
+
+
 def searches(
     table: Table, strategy: str, inside_of: Callable[[int], Set], repeats: int
-) -> dict[str, list[float]]:
-    found = np.array([table.regrets(strategy, inside_of(seed), seed) for seed in range(repeats)])
-    half = 1.96 * found.std(axis=0, ddof=1) / repeats**0.5
-    names = (*(f"at {n}" for n in MARKS), f"top {REREAD} re-read")
-    pairs = zip(names, found.mean(axis=0), half, strict=True)
-    return {name: [round(float(mean), 3), round(float(each), 3)] for name, mean, each in pairs}
+) -> NDArray[np.float64]:
+    """(repeats, columns) regrets; the r-th search of every case has seed r."""
+    return np.array([table.regrets(strategy, inside_of(seed), seed) for seed in range(repeats)])
+
+
+def means(found: NDArray[np.float64]) -> dict[str, list[float]]:
+    pairs = zip(COLUMNS, *band(found), strict=True)
+    return {name: [round(float(mean), 3), round(float(half), 3)] for name, mean, half in pairs}
+
+
+def against_no_measure(found: dict[str, NDArray[np.float64]]) -> dict[str, dict[str, float]]:
+    """Each case beside its own strategy without a measure, with the best five re-read: the mean
+    difference, p of the paired test, and p as one of so many comparisons."""
+    guided = {label: label.partition(",")[0] for label in found if "," in label}
+    gaps = {label: found[label][:, -1] - found[base][:, -1] for label, base in guided.items()}
+    ps = [paired_p(gap) for gap in gaps.values()]
+    return {
+        label: {"difference": round(float(gap.mean()), 3), "p": p, "p_corrected": corrected}
+        for (label, gap), p, corrected in zip(gaps.items(), ps, holm(ps), strict=True)
+    }
 
 
 def main() -> None:
@@ -116,7 +132,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=30)
     repeats = parser.parse_args().repeats
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    table = Table(read_config(ROOT / "experiments" / "configs" / "digits-table.yaml"))
+    table = Table(read_config(demo_config().with_name("digits-table.yaml")))
     mean = table.scores.mean(axis=1)
     measures = {}
     for name, values in table.measured.items():
@@ -145,7 +161,7 @@ def main() -> None:
     found = {}
     for label, (strategy, inside_of) in cases.items():
         found[label] = searches(table, strategy, inside_of, repeats)
-        print(label, found[label], flush=True)
+        print(label, means(found[label]), flush=True)
     result = {
         "what": (__doc__ or "").splitlines()[0],
         "conditions": {
@@ -153,14 +169,13 @@ def main() -> None:
             "repeats": repeats,
             "trainings": TRAININGS,
             "measured": MEASURED,
-            "date": datetime.date.today().isoformat(),
         },
         "architectures": len(table.points),
         "measures": measures,
-        "regret_mean_and_half_interval_95": found,
+        "regret_mean_and_half_interval_95": {label: means(each) for label, each in found.items()},
+        "against_no_measure": against_no_measure(found),
     }
-    path = ROOT / "benchmarks" / "results" / "zero_cost.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    keep("zero_cost.json", result)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import re
 from pathlib import Path
 from types import FunctionType
@@ -107,3 +108,35 @@ def test_every_key_of_a_config_is_described() -> None:
         assert [key for key in keys if f"\n| `{key}` |" not in section] == [], title
     recipe = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     assert [key for key in RetrainSettings.__dataclass_fields__ if f"`{key}`" not in recipe] == []
+
+
+FIGURES = yaml.safe_load((ROOT / "docs" / "figures.yaml").read_text(encoding="utf-8"))
+MEASURED = [page for page in PAGES if page.name not in ("api.md", "costs.md", "CHANGELOG.md")]
+
+
+@pytest.mark.parametrize("name", FIGURES["shown"])
+def test_measured_figures_are_those_of_the_kept_results(name: str) -> None:
+    page = (ROOT / name).read_text(encoding="utf-8")
+    assert page == render("render_figures").rendered(page, FIGURES["shown"][name]), (
+        "make docs writes the figures"
+    )
+
+
+def test_a_figure_that_drifted_is_found_and_put_right() -> None:
+    renderer = render("render_figures")
+    (text,) = [text for text in FIGURES["shown"]["docs/nni.md"] if text.startswith("| convnas |")]
+    right = renderer.rendered(f"{renderer.FIELD.sub('7', text)}\n", [text])
+    kept = json.loads((ROOT / "benchmarks" / "results" / "nni.json").read_text())
+    median = kept["seconds_from_nni_starting_a_trial_until_it_can_train"]["convnas"]["median"]
+    assert right.startswith(f"| convnas | {median:.2f} s |")
+    with pytest.raises(ValueError, match="0 places"):
+        renderer.rendered("It is fast.\n", [text])
+    with pytest.raises(ValueError, match="no result has"):
+        renderer.rendered("5 s\n", ["{nni.json/seconds} s"])
+
+
+@pytest.mark.parametrize("page", MEASURED, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_measurement_stands_in_a_page_without_a_result(page: Path) -> None:
+    texts = FIGURES["shown"].get(str(page.relative_to(ROOT)), [])
+    written = page.read_text(encoding="utf-8")
+    assert render("render_figures").unbacked(written, texts, FIGURES["not ours"]) == []

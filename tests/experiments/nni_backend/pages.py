@@ -23,6 +23,35 @@ def best_metric(web: Web, folder: Path) -> float:
         return float(page.wait_for(_BEST))
 
 
+_INKED = """[...document.querySelectorAll('canvas')].some(canvas => {
+    const {width, height} = canvas;
+    const {data} = canvas.getContext('2d').getImageData(0, 0, width, height);
+    return new Set(new Uint32Array(data.buffer)).size > 100;
+})"""
+"""Whether a chart is drawn: a blank one has few colours."""
+
+_REFUSED = """performance.getEntriesByType('resource').filter(each => each.responseStatus >= 400)
+    .map(each => new URL(each.name).pathname)"""
+
+
+def charts(web: Web, folder: Path) -> tuple[list[str], set[str]]:
+    """What stands at the axes of the hyper-parameter chart, and the paths that were refused.
+
+    The metric, duration and intermediate-result charts of the detail page are waited for too.
+    """
+    with browser.Page(f"{web.base}/detail", folder / "charts", web.headers) as page:
+        page.wait_for(_INKED)
+        for tab in ("Duration", "Intermediate result", "Hyper-parameter"):
+            tabs = "[...document.querySelectorAll('[role=tab]')]"
+            found = f"{tabs}.find(each => each.innerText.includes('{tab}'))"
+            page.evaluate(f"{found}.click()")
+            page.wait_for(f"{found}.ariaSelected == 'true' && {_INKED}")
+        axes = page.evaluate(
+            "[...document.querySelectorAll('svg text')].map(each => each.textContent)"
+        )
+        return axes, set(page.evaluate(_REFUSED))
+
+
 def parameters(web: Web, job: str, folder: Path) -> dict[str, Any]:
     """Of the trial that NNI calls `job`, once its row on the detail page is unfolded."""
     with browser.Page(f"{web.base}/detail", folder / f"detail-{job}", web.headers) as page:

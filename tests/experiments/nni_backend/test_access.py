@@ -65,6 +65,8 @@ NEVER = (
     *(f"DELETE {API}/tensorboard-tasks", f"GET {API}/tensorboard/aB12x"),
     *("GET /netron/index.html", "GET /logs/nnimanager.log", "GET /logs/dispatcher.log"),
     *(f"GET {API}/trial-file/aB12x/model.onnx", f"GET {API}/trial-file/x/nnimanager.log"),
+    *(f"GET {API}/trial-file/aB12x/trialxlog", f"GET {API}/metric-data/aB12x/b"),
+    *(f"GET {API}/metric-data-range/0/x", "POST /env/local-env/aB12x", "GET /static/js/main.js"),
     *("GET /tuner", "GET /tuner/.websocket", "GET /platform/remote/0", "GET /env/local-env/"),
     *("GET /etc/passwd", "GET /static/js", "POST /", "OPTIONS /", "HEAD /oview", "TRACE /"),
     *(f"PATCH {API}/experiment", f"GET {API}", f"GET {API}/", "GET /x", "PUT /env"),

@@ -109,6 +109,16 @@ def test_a_browser_shows_the_best_metric_and_a_trials_parameters(
     assert len(parameters) == 9
 
 
+@pytest.mark.skipif(browser.chromium() is None, reason="needs chromium")
+def test_every_chart_is_drawn_and_the_guard_refuses_the_page_nothing_that_it_needs(
+    web: helpers.Web, tmp_path: Path
+) -> None:
+    axes, refused = pages.charts(web, tmp_path)
+    assert {"stage1.conv", "stage3.p", "octave", "default", "flops", "params"} <= set(axes)
+    # A description for installing the page as a program, asked without the cookie; and TensorBoard.
+    assert refused <= {"/manifest.json", "/api/v1/nni/tensorboard-tasks"}
+
+
 def test_a_host_that_is_elsewhere_and_a_run_without_trials_are_refused(
     made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 import convnas
-from convnas.search_space.layers.graph_replay import replayed
+from convnas.search_space.layers.modules.graph_replay import replayed
 
 Step = Callable[[], object]
 

@@ -117,7 +117,7 @@ class ProxyTraining:
     def _thinner(self, choice: Choice) -> Choice:
         if self.settings.width == 1:
             return choice
-        return replace(choice, width=(choice.width or 1.0) * self.settings.width)
+        return choice.replaced(width=(choice.width or 1.0) * self.settings.width)
 
     def _told(self, report: Report) -> Report:
         def tell(epoch: int, metrics: Mapping[str, float]) -> bool:

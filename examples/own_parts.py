@@ -21,7 +21,7 @@ CONFIG = {
         "backbone": "resnet-cifar",
         "input": [1, 8, 8],
         "classes": 10,
-        "stage": {"conv": ["vanilla", "ghost"], "p": [2, 4]},
+        "stage": {"conv": ["vanilla", "ghost"], "ratio": [2, 4]},
     },
     "budget": {"flops": "1.1M"},
     "data": {"name": "digits"},

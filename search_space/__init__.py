@@ -1,20 +1,21 @@
 """What can be chosen, what it costs, and how it becomes a network."""
 
-from .architecture import Architecture, Choice
+from .architecture import Architecture
 from .backbones import BACKBONES, get_backbone
 from .budget import Budget, format_quantity, parse_quantity
+from .choice import Choice
 from .costs.count import Cost, cost
 from .errors import InputError
 from .feasible.feasible_set import FeasibleSet
-from .layers.base import LayerCost, NotBuildable, Signal
+from .layers.base import Kept, LayerCost, NotBuildable, Signal
 from .layers.fold import fold_batch_norm
-from .layers.hetconv import HetConv2d
 from .layers.hetconv_execution import ExecutionTable
-from .layers.hetconv_tune import default_shapes, shapes_of, tune
-from .layers.octave import OctConv2d
-from .layers.own_operator import register_operator
-from .layers.registry import Site
-from .layers.res2net import Res2NetBottleneck
+from .layers.modules.hetconv_conv2d import HetConv2d
+from .layers.modules.hetconv_tune import default_shapes, shapes_of, tune
+from .layers.modules.octave_conv2d import OctConv2d
+from .layers.modules.res2net_conv2d import Res2NetBottleneck
+from .layers.operator import Operator, Parameter, Site, ungrouped
+from .layers.registry import register_operator
 from .network.build import build_network
 from .network.weights import load_network, read_network_file, save_network
 from .space import SearchSpace
@@ -29,9 +30,12 @@ __all__ = [
     "FeasibleSet",
     "HetConv2d",
     "InputError",
+    "Kept",
     "LayerCost",
     "NotBuildable",
     "OctConv2d",
+    "Operator",
+    "Parameter",
     "Res2NetBottleneck",
     "SearchSpace",
     "Signal",
@@ -49,4 +53,5 @@ __all__ = [
     "save_network",
     "shapes_of",
     "tune",
+    "ungrouped",
 ]

@@ -1,8 +1,7 @@
 """What a search proposes: plain, immutable, hashable data, apart from its network.
 
-A `Choice` is an operator with its numbers fixed for one stage (or one block). An `Architecture` is a
-backbone plus one choice per stage. Whether a choice can be built on its stage's channels is decided
-by `plan.py`; here only what is true everywhere is checked.
+An `Architecture` is a backbone plus one choice per stage. Whether its choices can be built on their
+stages' channels is decided by the plan (`network/`); here only what is true everywhere is checked.
 """
 
 from __future__ import annotations
@@ -18,130 +17,9 @@ from typing import Any
 
 import yaml
 
-from .errors import InputError, unknown_key, unknown_name
+from .choice import Choice, StageChoice
+from .errors import InputError, unknown_key
 from .files import atomic_write, read_yaml
-
-PARAMETER_OF: dict[str, str | None] = {
-    "vanilla": None,
-    "octave": "alpha",
-    "hetconv": "p",
-    "res2net": "scales",
-}
-"""Operator -> the one number it must be given. `register_operator` adds to it."""
-
-_MOST = {"alpha": 1, "width": 1000, "depth": 1000, "kernel": 65535}
-"""What a number may be at most; 65,536 where it is not here."""
-_WHOLE = "a whole number from 1 to 65536"
-_ALLOWED = {
-    "alpha": "a number above 0 and at most 1 (the share of low-frequency channels)",
-    "p": _WHOLE,
-    "scales": _WHOLE,
-    "base_width": _WHOLE,
-    "kernel": "an odd whole number from 3 to 65535",
-    "depth": "a whole number from 1 to 1000",
-    "width": "a number above 0 and at most 1000 (it multiplies the stage's channels)",
-}
-OWNER = {"alpha": "octave", "p": "hetconv", "scales": "res2net", "base_width": "res2net"}
-
-
-def takes(conv: str, name: str) -> bool:
-    """Whether an operator has this number; kernel, depth and width are every operator's."""
-    return name not in OWNER or name == PARAMETER_OF[conv] or OWNER[name] == conv
-
-
-def check_number(name: str, value: Any, key: str | None = None) -> float | int:
-    """The value of alpha, p, scales, base_width, kernel, depth or width, or InputError."""
-    real = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if real and 0 < value <= _MOST.get(name, 65536):  # not so where it is no number (nan)
-        if name in ("alpha", "width"):
-            return float(value)
-        if value == int(value) and (name != "kernel" or (value >= 3 and value % 2 == 1)):
-            return int(value)
-    raise InputError(key or name, value, f"it must be {_ALLOWED[name]}")
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One operator with its numbers fixed: `Choice("octave", alpha=0.25)`.
-
-    Every operator takes its own number and no other (octave: alpha; hetconv: p; res2net: scales and
-    optionally base_width). `kernel` is the spatial kernel size (None: the backbone's own, 3),
-    `depth` the number of blocks and `width` the multiplier of the stage's channels (None: the
-    backbone's own). Raises InputError.
-    """
-
-    conv: str
-    alpha: float | None = None
-    p: int | None = None
-    scales: int | None = None
-    base_width: int | None = None
-    kernel: int | None = None
-    depth: int | None = None
-    width: float | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.conv, str) or self.conv not in PARAMETER_OF:
-            raise unknown_name("conv", self.conv, PARAMETER_OF)
-        needed = PARAMETER_OF[self.conv]
-        if needed and getattr(self, needed) is None:
-            raise InputError(needed, None, f"{self.conv} needs {needed}: {_ALLOWED[needed]}")
-        for name in _ALLOWED:
-            value = getattr(self, name)
-            if value is None:
-                continue
-            if not takes(self.conv, name):
-                raise InputError(name, value, f"{name} belongs to {OWNER[name]}, not {self.conv}")
-            object.__setattr__(self, name, check_number(name, value))
-
-    @property
-    def text(self) -> str:
-        """The operator and its own numbers alone: `octave(alpha=0.25)`."""
-        return self._text(("alpha", "p", "scales", "base_width"))
-
-    def __str__(self) -> str:
-        return self._text(tuple(_ALLOWED))
-
-    def _text(self, names: Sequence[str]) -> str:
-        numbers = ", ".join(
-            f"{name}={value!r}" for name in names if (value := getattr(self, name)) is not None
-        )
-        return f"{self.conv}({numbers})" if numbers else self.conv
-
-    @classmethod
-    def parse(cls, text: str) -> Choice:
-        """The choice whose `str` or `text` this is. Raises InputError."""
-        match = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", text)
-        if not match or not text.isascii():
-            raise InputError("choice", text, "write it like octave(alpha=0.25)")
-        settings: dict[str, Any] = {"conv": match[1]}
-        for part in filter(None, (piece.strip() for piece in (match[2] or "").split(","))):
-            name, _, number = (piece.strip() for piece in part.partition("="))
-            try:
-                settings[name] = float(number) if "." in number or "e" in number else int(number)
-            except ValueError as e:
-                raise InputError("choice", text, "write it like octave(alpha=0.25)") from e
-        return cls.from_dict(settings)
-
-    @classmethod
-    def from_dict(cls, mapping: Mapping[str, Any]) -> Choice:
-        """From an architecture file's `{conv: octave, alpha: 0.25}`. Raises InputError."""
-        if not isinstance(mapping, Mapping):
-            raise InputError("choice", mapping, "it must be a mapping like {conv: vanilla}")
-        names = [field.name for field in fields(cls)]
-        for name in mapping:
-            if name not in names:
-                raise unknown_key("", name, names)
-        if "conv" not in mapping:
-            raise InputError("conv", None, f"choose from: {', '.join(sorted(PARAMETER_OF))}")
-        return cls(**mapping)
-
-    def to_dict(self) -> dict[str, Any]:
-        values = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return {name: value for name, value in values if value is not None}
-
-
-StageChoice = Choice | tuple[Choice, ...]
-"""One choice for all blocks of a stage, or one choice for each block."""
 
 
 @dataclass(frozen=True)

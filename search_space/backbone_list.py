@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .backbones import BACKBONES, vanilla_architecture
+from .architecture import Architecture
+from .backbones import BACKBONES, get_backbone
+from .choice import Choice
 from .costs.count import cost
 from .layers.registry import operators_of
 
@@ -27,3 +29,10 @@ def list_backbones() -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def vanilla_architecture(name: str) -> Architecture:
+    """The published network itself: every stage vanilla, at its own input. Raises InputError."""
+    backbone = get_backbone(name)
+    stages = (Choice("vanilla"),) * len(backbone.stages)
+    return Architecture(name, backbone.input, backbone.classes, stages)

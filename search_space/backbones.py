@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from .architecture import Architecture, Choice
 from .errors import unknown_name
 
 
@@ -164,10 +163,3 @@ def get_backbone(name: str) -> Backbone:
     if not isinstance(name, str) or name not in BACKBONES:
         raise unknown_name("backbone", name, BACKBONES)
     return BACKBONES[name]
-
-
-def vanilla_architecture(name: str) -> Architecture:
-    """The published network itself: every stage vanilla, at its own input. Raises InputError."""
-    backbone = get_backbone(name)
-    stages = (Choice("vanilla"),) * len(backbone.stages)
-    return Architecture(name, backbone.input, backbone.classes, stages)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .architecture import Architecture, Choice, check_classes, check_input
+from .architecture import Architecture, check_classes, check_input
 from .backbones import Backbone, get_backbone
 from .budget import Budget
 from .chain.build import tabulated
@@ -21,6 +21,7 @@ from .chain.parts import Part, SpaceParts, slot_parts
 from .chain.score import SCORE, with_score
 from .chain.slots import BlockSlot, Option, Slot, State, assembled, slots_of, taken_apart
 from .chain.stage_options import StageOptions
+from .choice import Choice
 from .costs.count import cost, head_cost, stem_cost
 from .errors import InputError, unknown_key, unknown_name
 from .feasible.feasible_set import FeasibleSet

@@ -53,7 +53,7 @@ def test_own_parts(tmp_path: Path) -> None:
     scores = [float(line.split()[2]) for line in said if line.startswith("mean recall")]
     assert scores == sorted(scores, reverse=True)
     assert scores[0] > 0.5
-    assert any("ghost(p=" in line for line in said)
+    assert any("ghost(ratio=" in line for line in said)
 
 
 @pytest.mark.parametrize("name", ["ghost", "greedy", "recall"])

@@ -1,20 +1,21 @@
 """A network as a Python module of its own: readable code for exactly it, on torch alone.
 
-The constructor spells every layer out; the classes it needs are copied from `standalone_layers.py`.
-Parameters keep convnas's names, so the module loads the weights of an exported .pt file too.
+The constructor spells every layer out; the classes it needs are copied from `python_layers.py` and
+from what the operators bring. Parameters keep convnas's names, so the module loads the weights of an exported .pt file too.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import nn
 
-from ...search_space import Architecture, HetConv2d, OctConv2d
+from ...search_space import Architecture
 from ...search_space.errors import InputError
+from ...search_space.layers.forms import METHODS, Standalone, call
 from ...search_space.layers.frequency import (
     FrequencyMaxPool,
     FrequencyNorm,
@@ -22,12 +23,10 @@ from ...search_space.layers.frequency import (
     GlobalPool,
     SqueezeExcite,
 )
-from ...search_space.layers.inference import FoldedOctConv2d, FoldedRes2NetConv2d, GroupedHetConv2d
-from ...search_space.layers.res2net import Res2NetConv2d
+from ...search_space.layers.registry import OPERATORS
 from ...search_space.layers.residual import PaddedShortcut, ResidualBlock
 from ...search_space.network.build import Network
-from . import python_layers as standalone_layers
-from . import python_use
+from . import python_layers, python_use
 
 _INDENT = "    "
 
@@ -41,14 +40,16 @@ def module_source(
     )
     shape, classes = architecture.input, architecture.classes
     data = info.get("data", {})
+    copied = _copied(body)
     head = _HEAD.format(
         architecture=architecture,
         images=_described(data),
         shape=", ".join(map(str, shape)),
         classes=classes,
+        future=_FUTURE if any(map(_is_annotated, copied)) else "",
         constants=python_use.constants(data, classes),
     )
-    parts = [head, *_copied(body), _NETWORK.replace("__LAYERS__", body), python_use.LOAD]
+    parts = [head, *copied, _NETWORK.replace("__LAYERS__", body), python_use.LOAD]
     if data.get("mean"):
         parts.append(python_use.predicting(data, shape))
     if timm_name is not None:
@@ -65,7 +66,7 @@ Output: (N, {classes}) logits; predict(image) names the classes. Written by conv
 alone, and Pillow to open a picture.
 """
 
-from collections import OrderedDict
+{future}from collections import OrderedDict
 from functools import lru_cache
 from pathlib import Path
 
@@ -74,6 +75,8 @@ from torch import nn
 from torch.nn import functional as F
 
 {constants}'''
+
+_FUTURE = "from __future__ import annotations\n\n"
 
 _NETWORK = """class Network(nn.Module):
     def __init__(self):
@@ -97,12 +100,8 @@ def _ends(network: Network) -> tuple[tuple[str, nn.Module], tuple[str, nn.Module
 
 
 def _copied(body: str) -> list[str]:
-    """The source of what `body` names in standalone_layers, and of what that names in turn."""
-    defined = {
-        name: inspect.getsource(thing)
-        for name, thing in vars(standalone_layers).items()
-        if getattr(thing, "__module__", None) == standalone_layers.__name__
-    }
+    """The source of what `body` names, and of what that names in turn."""
+    defined = {thing.__name__: _source(thing) for thing in _definitions()}
     needed: set[str] = set()
     waiting = [inspect.cleandoc(body)]
     while waiting:
@@ -113,6 +112,32 @@ def _copied(body: str) -> list[str]:
     return [source for name, source in defined.items() if name in needed]
 
 
+def _definitions() -> Iterator[Any]:
+    """The classes and functions that may be copied."""
+    for thing in vars(python_layers).values():
+        if getattr(thing, "__module__", None) == python_layers.__name__:
+            yield thing
+    for _, operator in sorted(OPERATORS.items()):
+        yield from operator.standalone
+
+
+def _source(thing: Any) -> str:
+    """Its text, without the methods that serve convnas alone."""
+    lines = inspect.getsource(thing).splitlines(keepends=True)
+    for node in reversed(getattr(ast.parse("".join(lines)).body[0], "body", [])):
+        if isinstance(node, ast.FunctionDef) and node.name in METHODS:
+            del lines[node.lineno - 1 : node.end_lineno]
+    return "".join(lines).rstrip() + "\n"
+
+
+def _is_annotated(source: str) -> bool:
+    """Whether it has annotations, whose names an exported module need not know."""
+    nodes = list(ast.walk(ast.parse(source)))
+    arguments = [node.annotation for node in nodes if isinstance(node, ast.arg)]
+    returned = [node.returns for node in nodes if isinstance(node, ast.FunctionDef)]
+    return any((*arguments, *returned)) or any(isinstance(node, ast.AnnAssign) for node in nodes)
+
+
 def _code(module: nn.Module, depth: int) -> str:
     """The expression that makes a layer, to stand on a line that is indented `depth` times."""
     if isinstance(module, nn.Sequential):
@@ -120,12 +145,12 @@ def _code(module: nn.Module, depth: int) -> str:
     if isinstance(module, ResidualBlock):
         shortcut = [] if module.shortcut is None else [_code(module.shortcut, depth + 1)]
         return _over_lines("Residual", [_code(module.path, depth + 1), *shortcut], depth)
-    if type(module) not in _LAYERS:
-        allowed = (
-            f"no standalone form of {type(module).__name__} is known; pt, pt2 and onnx have it"
-        )
-        raise InputError("format", "py", allowed)
-    return _LAYERS[type(module)](module)
+    if type(module) in _LAYERS:
+        return _LAYERS[type(module)](module)
+    if isinstance(module, Standalone):
+        return module.standalone()
+    allowed = f"no standalone form of {type(module).__name__} is known; pt, pt2 and onnx have it"
+    raise InputError("format", "py", allowed)
 
 
 def _sequential(module: nn.Sequential, depth: int) -> str:
@@ -143,16 +168,9 @@ def _over_lines(name: str, parts: list[str], depth: int) -> str:
     return f"{name}(\n{inner}{_INDENT * depth})"
 
 
-def _call(name: str, *positional: Any, **keywords: Any) -> str:
-    """A call; keywords that are None are left out."""
-    said = [repr(value) for value in positional]
-    said += [f"{key}={value!r}" for key, value in keywords.items() if value is not None]
-    return f"{name}({', '.join(said)})"
-
-
 def _conv(layer: Any) -> str:
     (kernel, _), (stride, _), (padding, _) = layer.kernel_size, layer.stride, layer.padding
-    return _call(
+    return call(
         "nn.Conv2d",
         *(layer.in_channels, layer.out_channels, kernel),
         stride=stride if stride > 1 else None,
@@ -162,78 +180,28 @@ def _conv(layer: Any) -> str:
     )
 
 
-def _octave(layer: Any) -> str:
-    bias = layer.bias is not None
-    if layer.plain:
-        sizes = (layer.in_channels, layer.out_channels, layer.kernel_size)
-        return _call("PlainOctConv2d", *sizes, layer.stride, layer.padding, layer.groups, bias)
-    inputs = (layer.high_in, layer.in_channels - layer.high_in)
-    outputs = (layer.high_out, layer.out_channels - layer.high_out)
-    sizes = (inputs, outputs, layer.kernel_size)
-    return _call("OctConv2d", *sizes, stride=layer.stride, bias=bias, **layer.groups_of)
-
-
-def _folded_octave(layer: Any) -> str:
-    (high_out, high_in, kernel, _), (low_out, both, *_) = (
-        layer.high_to_high.shape,
-        layer.to_low.shape,
-    )
-    inputs, outputs = (high_in, both - high_in), (high_out, low_out)
-    return _call("FoldedOctConv2d", inputs, outputs, kernel, stride=layer.stride)
-
-
-def _het(layer: Any) -> str:
-    sizes = (layer.in_channels, layer.out_channels, layer.kernel_size)
-    more = {"stride": layer.stride, "padding": layer.padding, "p": layer.p}
-    return _call("HetConv2d", *sizes, **more, bias=True if layer.bias is not None else None)
-
-
-def _grouped_het(layer: Any) -> str:
-    shape = layer.shape
-    sizes = (shape.in_channels, shape.out_channels, shape.kernel, shape.stride, layer.padding)
-    shuffles = {"shuffle_in": layer.shuffles_input, "shuffle_out": layer.shuffles_output}
-    return _call("GroupedHetConv2d", *sizes, p=shape.p, **shuffles)
-
-
-def _res2net(layer: Any) -> str:
-    conv = layer.convs[0]
-    return _call(
-        "Res2NetConv2d",
-        *(conv.in_channels * layer.scales, layer.scales, conv.kernel_size[0], layer.stride),
-        groups=conv.groups,
-        stage_block=layer.stage_block,
-        folded=isinstance(layer, FoldedRes2NetConv2d),
-    )
-
-
 def _pair_norm(layer: Any) -> str:
     high = 0 if isinstance(layer.high, nn.Identity) else layer.high.num_features
-    return _call("PairNorm", high=high, low=layer.low.num_features)
+    return call("PairNorm", high=high, low=layer.low.num_features)
 
 
 def _squeeze(layer: Any) -> str:
     sizes = {"channels": layer.reduce.in_features, "hidden": layer.reduce.out_features}
-    return _call("SqueezeExcite", **sizes, high=layer.high)
+    return call("SqueezeExcite", **sizes, high=layer.high)
 
 
 _LAYERS: dict[type[nn.Module], Callable[[Any], str]] = {
     nn.Conv2d: _conv,
-    nn.BatchNorm2d: lambda layer: _call("nn.BatchNorm2d", layer.num_features),
-    nn.BatchNorm1d: lambda layer: _call("nn.BatchNorm1d", layer.num_features),
-    nn.Linear: lambda layer: _call("nn.Linear", layer.in_features, layer.out_features),
-    nn.ReLU: lambda layer: _call("nn.ReLU", inplace=layer.inplace or None),
+    nn.BatchNorm2d: lambda layer: call("nn.BatchNorm2d", layer.num_features),
+    nn.BatchNorm1d: lambda layer: call("nn.BatchNorm1d", layer.num_features),
+    nn.Linear: lambda layer: call("nn.Linear", layer.in_features, layer.out_features),
+    nn.ReLU: lambda layer: call("nn.ReLU", inplace=layer.inplace or None),
     nn.Identity: lambda layer: "nn.Identity()",
     FrequencyReLU: lambda layer: "PairReLU()",
     FrequencyNorm: _pair_norm,
-    FrequencyMaxPool: lambda layer: _call("MaxPool", kernel=layer.kernel, stride=layer.stride),
+    FrequencyMaxPool: lambda layer: call("MaxPool", kernel=layer.kernel, stride=layer.stride),
     GlobalPool: lambda layer: "GlobalPool()",
     SqueezeExcite: _squeeze,
-    PaddedShortcut: lambda layer: _call("PaddedShortcut", layer.extra_channels, layer.stride),
-    HetConv2d: _het,
-    GroupedHetConv2d: _grouped_het,
-    OctConv2d: _octave,
-    FoldedOctConv2d: _folded_octave,
-    Res2NetConv2d: _res2net,
-    FoldedRes2NetConv2d: _res2net,
+    PaddedShortcut: lambda layer: call("PaddedShortcut", layer.extra_channels, layer.stride),
 }
 """A layer -> the expression that makes its standalone form."""

@@ -11,10 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...search_space import Architecture, Choice, FeasibleSet
+from ...search_space.layers.registry import numbers_known
 
 NONE = "-"
-
-_NUMBERS = ("alpha", "p", "scales", "base_width")
 
 Distributions = Mapping[str, Sequence[Any]]
 
@@ -60,7 +59,7 @@ def _spread(name: str, label: Any, distributions: Distributions) -> dict[str, An
     facts = _facts(label)
     return {
         f"{name}.{key}": facts.get(key, NONE)
-        for key in ("conv", *_NUMBERS)
+        for key in ("conv", *numbers_known())
         if key == "conv" or key in used
     }
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from html import escape
 
 from ...search_space import Architecture, Choice, cost, format_quantity
+from ...search_space.layers.registry import OPERATORS
 from ..run.results import Found
 from .charts import Chart
 from .facts import Effect, Spent
@@ -23,7 +24,7 @@ def page(title: str, sections: Iterable[tuple[str, str]]) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style></head>\n"
+        f"<title>{escape(title)}</title>\n<style>{_style()}</style></head>\n"
         f"<body><main><h1>{escape(title)}</h1>\n{body}\n</main></body></html>\n"
     )
 
@@ -116,13 +117,21 @@ def _duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
+def _style() -> str:
+    """The page's style, with the operators' own colours."""
+    colours = {name: operator.colours for name, operator in OPERATORS.items()}
+    light = ";".join(f"--{name}:{of[0]}" for name, of in colours.items())
+    dark = ";".join(f"--{name}:{of[1]}" for name, of in colours.items())
+    boxes = "".join(f".box.{name}{{background:var(--{name})}}" for name in colours)
+    style = _STYLE.replace("__LIGHT__", light).replace("__DARK__", dark)
+    return style.replace("__BOXES__", boxes)
+
+
 _STYLE = """
 :root{--ink:#1b2330;--dim:#5b6675;--line:#dfe4ea;--page:#fff;--card:#f6f8fa;--muted:#8a94a6;
---accent:#2563eb;--front:#c2410c;--bad:#b91c1c;--vanilla:#e5e7eb;--octave:#bfdbfe;
---hetconv:#bbf7d0;--res2net:#fde68a;--mixed:#ddd6fe}
+--accent:#2563eb;--front:#c2410c;--bad:#b91c1c;--mixed:#ddd6fe;__LIGHT__}
 @media (prefers-color-scheme:dark){:root{--ink:#e6eaf0;--dim:#9aa6b5;--line:#323b48;--page:#12161c;
---card:#1b212a;--muted:#77839a;--accent:#6ea8fe;--front:#fb923c;--bad:#f87171;--vanilla:#39414d;
---octave:#1e3a5f;--hetconv:#14432a;--res2net:#4d3f0f;--mixed:#3b2f63}}
+--card:#1b212a;--muted:#77839a;--accent:#6ea8fe;--front:#fb923c;--bad:#f87171;--mixed:#3b2f63;__DARK__}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
 main{max-width:900px;margin:0 auto;padding:16px}
@@ -148,7 +157,6 @@ pre{background:var(--card);padding:12px;overflow-x:auto;border-radius:6px;font-s
 .box{flex:1 1 110px;border-radius:6px;padding:6px 8px;background:var(--vanilla);font-size:.87em}
 .box b,.box small{display:block}.box small{color:var(--ink);opacity:.75}
 .box.plain{flex:0 1 84px;background:none;border:1px solid var(--line)}
-.box.octave{background:var(--octave)}.box.hetconv{background:var(--hetconv)}
-.box.res2net{background:var(--res2net)}.box.mixed{background:var(--mixed)}
+__BOXES__.box.mixed{background:var(--mixed)}
 summary{cursor:pointer}
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from ..errors import InputError, unknown_key
@@ -14,7 +13,7 @@ def exclusions(rules: Any, stages: int) -> list[Mapping[str, Any]]:
     """The rules of a config, checked for a backbone of `stages` stages. Raises InputError."""
     if not isinstance(rules, list | tuple):
         raise InputError("not", rules, "it must be a list like [{stage: 3, conv: octave}]")
-    known = ("stage", "block", *(field.name for field in fields(StageOptions)))
+    known = ("stage", "block", *StageOptions.names())
     for i, rule in enumerate(rules, 1):
         if not isinstance(rule, Mapping) or not rule:
             raise InputError(

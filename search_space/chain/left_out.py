@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..architecture import Choice
+from ..choice import Choice
 from ..errors import InputError
 from ..layers.base import Misplaced, NotBuildable
 

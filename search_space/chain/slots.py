@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from ..architecture import Choice, StageChoice
 from ..backbones import Backbone
+from ..choice import Choice, StageChoice
 from ..costs.count import block_cost, stage_cost
 from ..layers.base import LayerCost, Signal
 from ..network.blocks import Block
@@ -68,7 +68,7 @@ class StageSlot:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        return tuple(factor for factor in FACTORS if len(getattr(self.listed, factor)) > 1)
+        return tuple(factor for factor in FACTORS if len(self.listed.listed(factor)) > 1)
 
     def options(self) -> Iterator[Option]:
         return self.listed.choices()
@@ -102,7 +102,7 @@ class BlockSlot:
         chosen = ("kernel", "width") if self.number == 0 else ("kernel",)
         if self._is_vanilla:
             chosen = ("width",)
-        return tuple(factor for factor in chosen if len(getattr(self.listed, factor)) > 1)
+        return tuple(factor for factor in chosen if len(self.listed.listed(factor)) > 1)
 
     @property
     def _is_vanilla(self) -> bool:
@@ -111,16 +111,16 @@ class BlockSlot:
 
     @property
     def depths(self) -> tuple[int, ...]:
-        return self.listed.depth or (self.backbone.stages[self.stage - 1].depth,)
+        return self.listed.listed("depth") or (self.backbone.stages[self.stage - 1].depth,)
 
     def options(self) -> Iterator[Option]:
-        kernels = self.listed.kernel or (None,)
-        widths = (self.listed.width or (None,)) if self.number == 0 else (None,)
+        kernels = self.listed.listed("kernel") or (None,)
+        widths = (self.listed.listed("width") or (None,)) if self.number == 0 else (None,)
         operators = self.listed.operators()
         if self._is_vanilla:
             operators, kernels = [Choice("vanilla")], (None,)
         for choice, kernel, width in itertools.product(operators, kernels, widths):
-            yield replace(choice, kernel=kernel, width=width)
+            yield choice.replaced(kernel=kernel, width=width)
         if self.number >= min(self.depths):
             yield None
 
@@ -133,7 +133,7 @@ class BlockSlot:
         if ended:
             return None
         if self.number > 0:
-            option = replace(option, width=self._width(state.signal))
+            option = option.replaced(width=self._width(state.signal))
         first = self.number == 0
         cost, signal = block_cost(self.backbone.name, self.stage - 1, first, state.signal, option)
         return cost, self._handed(State(signal))
@@ -143,7 +143,7 @@ class BlockSlot:
         if option is None:
             return stage_end(self.backbone, state.signal) if last else ()
         if self.number > 0:
-            option = replace(option, width=self._width(state.signal))
+            option = option.replaced(width=self._width(state.signal))
         first = self.number == 0
         block = plan_stage_block(self.backbone, self.stage - 1, first, state.signal, option)
         return (block, *(stage_end(self.backbone, block.out) if last else ()))
@@ -166,7 +166,7 @@ def slots_of(backbone: Backbone, stages: tuple[StageOptions, ...], granularity: 
         if granularity == "stage":
             slots.append(StageSlot(backbone, number, listed))
             continue
-        depth = max(listed.depth or (backbone.stages[number - 1].depth,))
+        depth = max(listed.listed("depth") or (backbone.stages[number - 1].depth,))
         slots += [BlockSlot(backbone, number, block, listed) for block in range(depth)]
     return slots
 
@@ -181,7 +181,7 @@ def assembled(slots: list[Slot], chosen: list[Option]) -> tuple[StageChoice, ...
             stages.append(options[0])
         else:
             blocks = [option for option in options if option is not None]
-            stages.append(tuple(replace(block, width=blocks[0].width) for block in blocks))
+            stages.append(tuple(block.replaced(width=blocks[0].width) for block in blocks))
     return tuple(stages)
 
 
@@ -201,6 +201,6 @@ def taken_apart(slots: list[Slot], stages: tuple[StageChoice, ...]) -> list[Opti
             continue
         if len(stage) > len(places) or len({block.width for block in stage}) > 1:
             raise ValueError(f"{stage} has more blocks than the space, or several widths")
-        chosen += [stage[0], *(replace(block, width=None) for block in stage[1:])]
+        chosen += [stage[0], *(block.replaced(width=None) for block in stage[1:])]
         chosen += [None] * (len(places) - len(stage))
     return chosen

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from ..architecture import OWNER, PARAMETER_OF, Choice, check_number, takes
+from ..choice import Choice
 from ..errors import InputError, unknown_key, unknown_name
+from ..layers.operator import COMMON
+from ..layers.registry import OPERATORS, numbers_known, owner_of
 
-FACTORS = ("kernel", "depth", "width")
+FACTORS = tuple(number.name for number in COMMON)
 """What is chosen beside the operator, each on its own."""
 
 
 @dataclass(frozen=True)
 class StageOptions:
-    """The values a stage chooses from; empty means not chosen, the backbone's own."""
+    """The values a stage chooses from. A number that is not listed is not chosen: it is the
+    backbone's own."""
 
     conv: tuple[str, ...]
-    alpha: tuple[float, ...] = ()
-    p: tuple[int, ...] = ()
-    scales: tuple[int, ...] = ()
-    base_width: tuple[int, ...] = ()
-    kernel: tuple[int, ...] = ()
-    depth: tuple[int, ...] = ()
-    width: tuple[float, ...] = ()
+    numbers: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """What a stage's mapping may hold."""
+        return ["conv", *numbers_known()]
 
     @classmethod
     def from_config(cls, mapping: Any, key: str) -> StageOptions:
@@ -34,12 +36,11 @@ class StageOptions:
             raise InputError(
                 key, mapping, "it must be a mapping like {conv: [vanilla], depth: [1]}"
             )
-        names = [field.name for field in fields(cls)]
         for name in mapping:
-            if name not in names:
-                raise unknown_key(key, name, names)
+            if name not in cls.names():
+                raise unknown_key(key, name, cls.names())
         if "conv" not in mapping:
-            raise InputError(f"{key}.conv", None, f"choose from: {', '.join(sorted(PARAMETER_OF))}")
+            raise InputError(f"{key}.conv", None, f"choose from: {', '.join(sorted(OPERATORS))}")
         values: dict[str, tuple[Any, ...]] = {}
         for name, given in mapping.items():
             items = given if isinstance(given, list | tuple) else [given]
@@ -49,45 +50,48 @@ class StageOptions:
             if len(set(values[name])) < len(items):
                 raise InputError(f"{key}.{name}", items, "each value may stand there once")
         for conv in values["conv"]:
-            needed = PARAMETER_OF[conv]
-            if needed and needed not in values:
-                raise InputError(f"{key}.{needed}", None, f"{conv} needs a list of {needed} values")
-        return cls(**values)
+            for number in OPERATORS[conv].parameters:
+                if not number.optional and number.name not in values:
+                    needed = f"{conv} needs a list of {number.name} values"
+                    raise InputError(f"{key}.{number.name}", None, needed)
+        return cls(values.pop("conv"), values)
 
     def to_config(self) -> dict[str, Any]:
-        return {f.name: list(getattr(self, f.name)) for f in fields(self) if getattr(self, f.name)}
+        listed = {name: list(self.listed(name)) for name in numbers_known() if self.listed(name)}
+        return {"conv": list(self.conv), **listed}
+
+    def listed(self, number: str) -> tuple[Any, ...]:
+        """The values of a number; () where it is not chosen."""
+        return self.numbers.get(number, ())
 
     def operators(self) -> list[Choice]:
         """Every operator with each of its numbers; kernel, depth and width not yet fixed."""
         choices = []
         for conv in self.conv:
-            own = PARAMETER_OF[conv]
-            if own is None:
-                choices.append(Choice(conv))
-                continue
-            for number in getattr(self, own):
-                widths = (self.base_width or (None,)) if conv == "res2net" else (None,)
-                choices += [Choice(conv, base_width=width, **{own: number}) for width in widths]
+            own = [number.name for number in OPERATORS[conv].parameters]
+            rows = itertools.product(*[self.listed(name) or (None,) for name in own])
+            choices += [Choice(conv, **dict(zip(own, row, strict=True))) for row in rows]
         return choices
 
     def choices(self) -> Iterator[Choice]:
         """Every operator with every kernel, depth and width."""
-        free = [getattr(self, name) or (None,) for name in FACTORS]
-        for operator, *numbers in itertools.product(self.operators(), *free):
-            yield Choice(**operator.to_dict(), **dict(zip(FACTORS, numbers, strict=True)))
+        free = [self.listed(name) or (None,) for name in FACTORS]
+        for operator, *values in itertools.product(self.operators(), *free):
+            yield operator.replaced(**dict(zip(FACTORS, values, strict=True)))
 
     def unused(self) -> list[str]:
         """Lists that no listed operator reads."""
+        read = {number.name for conv in self.conv for number in OPERATORS[conv].parameters}
         return [
-            f"{name} is not used: {owner} is not among the convolutions"
-            for name, owner in OWNER.items()
-            if getattr(self, name) and not any(takes(conv, name) for conv in self.conv)
+            f"{name} is not used: {owner_of(name)} is not among the convolutions"
+            for name in numbers_known()
+            if self.listed(name) and name not in (*read, *FACTORS)
         ]
 
 
 def _value(name: str, item: Any, key: str) -> Any:
     if name != "conv":
-        return check_number(name, item, key)
-    if not isinstance(item, str) or item not in PARAMETER_OF:
-        raise unknown_name(key, item, PARAMETER_OF)
+        return numbers_known()[name].checked(item, key)
+    if not isinstance(item, str) or item not in OPERATORS:
+        raise unknown_name(key, item, OPERATORS)
     return item

@@ -10,79 +10,14 @@ HetConv in its dense execution.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
-from ..layers.base import Layer, Linear, MaxPool, Norm, Pool, Squeeze, Vanilla
-from ..layers.hetconv import Het
-from ..layers.octave import Octave
-from ..layers.res2net import Res2Net
-from ..network.blocks import Block, Padding, Relu
-
-FLOAT, INDEX = 4, 8
-
-
-class Kept(NamedTuple):
-    """Whether a layer needs what it reads, and what it gives, and what else it keeps (bytes)."""
-
-    source: bool = False
-    out: bool = False
-    inside: int = 0
-
-
-ITS_SOURCE, ITS_OUTPUT, NOTHING = Kept(source=True), Kept(out=True), Kept()
-
-
-def _max_pool(layer: MaxPool) -> Kept:
-    return Kept(source=True, inside=INDEX * layer.out.elements)
-
-
-def _octave(layer: Octave) -> Kept:
-    return Kept(source=True, inside=FLOAT * layer.pooled)
-
-
-def _res2net(layer: Res2Net) -> Kept:
-    """Of every convolution the sum it reads, what it gives, and that after norm and ReLU."""
-    width = layer.source.channels // layer.scales
-    convolutions = max(1, layer.scales - 1)
-    given = 2 * convolutions * width * layer.out.area
-    if layer.scales == 1:
-        return Kept(source=True, out=True, inside=FLOAT * (given - width * layer.out.area))
-    sums = 0 if layer.stage_block else (convolutions - 1) * width * layer.source.area
-    return Kept(source=True, inside=FLOAT * (given + sums))
-
-
-def _squeeze(layer: Squeeze) -> Kept:
-    """The squeezed vector, the hidden one, the gate."""
-    channels = layer.out.channels
-    return Kept(source=True, inside=FLOAT * (2 * channels + layer.hidden))
-
-
-def _linear(layer: Linear) -> Kept:
-    if not layer.hidden:
-        return Kept(source=True)
-    return Kept(source=True, out=True, inside=FLOAT * layer.features)
-
-
-KEPT: dict[type, Callable[[Any], Kept]] = {
-    Vanilla: lambda layer: ITS_SOURCE,
-    Het: lambda layer: ITS_SOURCE,
-    Octave: _octave,
-    Res2Net: _res2net,
-    Norm: lambda layer: ITS_SOURCE,
-    Relu: lambda layer: ITS_OUTPUT,
-    MaxPool: _max_pool,
-    Pool: lambda layer: NOTHING,
-    Padding: lambda layer: NOTHING,
-    Squeeze: _squeeze,
-    Linear: _linear,
-}
-"""Kind of layer -> what it keeps; an operator of the user's own is taken for one convolution."""
+from ..layers.base import FLOAT_BYTES, Kept, Layer
+from ..network.blocks import Block
 
 
 def _kept(layer: Layer) -> Kept:
-    kind = type(layer)
-    return KEPT[kind](layer) if kind in KEPT else ITS_SOURCE
+    """What the layer says of itself; one that says nothing is taken for one convolution."""
+    said = getattr(layer, "kept", None)
+    return Kept(source=True) if said is None else said()
 
 
 def backward_bytes(blocks: tuple[Block, ...], *, keeps_source: bool = False) -> int:
@@ -104,14 +39,14 @@ def _row(layers: tuple[Layer, ...], keeps_source: bool) -> int:
     for layer in layers:
         mine = _kept(layer)
         if kept or mine.source:
-            total += FLOAT * _source_elements(layer)
+            total += FLOAT_BYTES * _source_elements(layer)
         total += mine.inside
         kept = mine.out
     return total
 
 
 def _read(layer: Layer) -> int:
-    return FLOAT * _source_elements(layer) if _kept(layer).source else 0
+    return FLOAT_BYTES * _source_elements(layer) if _kept(layer).source else 0
 
 
 def _source_elements(layer: Layer) -> int:

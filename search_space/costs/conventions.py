@@ -1,70 +1,28 @@
 """The papers' own ways of counting, where they differ from plain multiply-adds.
 
-HetConv (arXiv 1903.04120) adds one per output element for a convolution's bias, and scales it like
-the multiply-adds by (K^2/p + 1 - 1/p) / K^2. OctConv (arXiv 1904.05049) counts with a tool that adds
-one for every element a pooling window reads. Res2Net counts plain multiply-adds.
+A layer says of itself what a paper may count beside multiply-adds:
+
+- `biases`: one for each output element of a convolution with a bias (HetConv, arXiv 1903.04120,
+  which scales it like the multiply-adds by (K^2/p + 1 - 1/p) / K^2);
+- `poolings`: one for every element that a pooling window reads (the tool that OctConv, arXiv
+  1904.05049, counts with).
+
+An operator says which of them its paper counts, for the whole network. Res2Net counts plain
+multiply-adds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from ..architecture import Architecture, Choice
+from ..architecture import Architecture
+from ..choice import Choice
 from ..errors import unknown_name
-from ..layers.base import MaxPool, Pool, Squeeze, Vanilla
-from ..layers.hetconv import Het
-from ..layers.octave import Octave
+from ..layers.registry import OPERATORS
 from ..network.blocks import Block
 
 CONVENTIONS = ("multiply-adds", "paper")
 
-Extra = Callable[[Any], int]
 
-
-def _vanilla_bias(layer: Vanilla) -> int:
-    return layer.out.elements if layer.bias else 0
-
-
-def _het_bias(layer: Het) -> int:
-    if not layer.bias:
-        return 0
-    dense = layer.source.channels * layer.kernel**2
-    return round(layer.cost().flops / dense)
-
-
-def _octave_bias(layer: Octave) -> int:
-    return layer.out.elements if layer.bias else 0
-
-
-def _octave_pooling(layer: Octave) -> int:
-    return 4 * layer.pooled
-
-
-def _max_pooling(layer: MaxPool) -> int:
-    return layer.kernel**2 * layer.out.elements
-
-
-def _global_pooling(layer: Pool) -> int:
-    return layer.source.elements
-
-
-def _squeeze(layer: Squeeze) -> int:
-    return layer.out.elements
-
-
-BIASES: dict[type, Extra] = {Vanilla: _vanilla_bias, Het: _het_bias, Octave: _octave_bias}
-POOLINGS: dict[type, Extra] = {
-    Octave: _octave_pooling,
-    MaxPool: _max_pooling,
-    Pool: _global_pooling,
-    Squeeze: _squeeze,
-}
-COUNTED_BY: dict[str, dict[type, Extra]] = {"hetconv": BIASES, "octave": POOLINGS}
-"""Operator -> what its paper counts beside multiply-adds, by kind of layer."""
-
-
-def extras_of(architecture: Architecture, convention: str) -> list[dict[type, Extra]]:
+def extras_of(architecture: Architecture, convention: str) -> list[str]:
     """What the papers of an architecture's operators add. Raises InputError for another name.
 
     An architecture without such an operator is counted in plain multiply-adds: a paper's vanilla
@@ -77,16 +35,11 @@ def extras_of(architecture: Architecture, convention: str) -> list[dict[type, Ex
     choices: list[Choice] = []
     for stage in architecture.stages:
         choices += [stage] if isinstance(stage, Choice) else stage
-    operators = {choice.conv for choice in choices}
-    return [extras for operator, extras in COUNTED_BY.items() if operator in operators]
+    counted = [extra for choice in choices for extra in OPERATORS[choice.conv].counts]
+    return list(dict.fromkeys(counted))
 
 
-def extra_flops(blocks: tuple[Block, ...], extras: list[dict[type, Extra]]) -> int:
+def extra_flops(blocks: tuple[Block, ...], extras: list[str]) -> int:
     """What a paper's convention adds to the multiply-adds of these blocks."""
-    return sum(
-        table[type(layer)](layer)
-        for block in blocks
-        for layer in block.layers
-        for table in extras
-        if type(layer) in table
-    )
+    layers = [layer for block in blocks for layer in block.layers]
+    return sum(getattr(layer, extra, 0) for layer in layers for extra in extras)

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, overload
 
 from torch import nn
 
-from ..architecture import Architecture, Choice, StageChoice
+from ..architecture import Architecture
 from ..backbones import get_backbone
+from ..choice import Choice, StageChoice
 from ..errors import InputError
 from ..layers.base import LayerCost, NotBuildable, Signal
 from ..network.plan import (

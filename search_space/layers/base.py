@@ -1,19 +1,18 @@
-"""The layers a network is planned with: each knows its shapes, its cost and its module.
+"""What a plan is made of: signals between layers, and what each layer knows of itself.
 
-A plan is made of these before any tensor exists, so the cost of an architecture and its network
-come from one description. One multiply-add is one FLOP; activations are elements of convolution
-and linear outputs; params are learned numbers (BatchNorm's two per channel included).
+A network is planned before any tensor exists, so the cost of an architecture and its network come
+from one description. One multiply-add is one FLOP; activations are elements of convolution and
+linear outputs; params are learned numbers (BatchNorm's two per channel included).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple, Protocol
 
 from torch import nn
 
-from .frequency import FrequencyMaxPool, FrequencyNorm, GlobalPool, SqueezeExcite, low_channels
+from .frequency import low_channels
 
 
 class NotBuildable(ValueError):
@@ -25,6 +24,8 @@ class Misplaced(NotBuildable):
 
 
 class LayerCost(NamedTuple):
+    """Of one input: multiply-adds, learned numbers, elements of convolution and linear outputs."""
+
     flops: int = 0
     params: int = 0
     activations: int = 0
@@ -71,8 +72,28 @@ def half(size: int) -> int:
     return (size + 1) // 2
 
 
+class Kept(NamedTuple):
+    """What a layer keeps for the backward pass: what it reads (`source`), what it gives (`out`),
+    and other bytes of float32 (`inside`)."""
+
+    source: bool = False
+    out: bool = False
+    inside: int = 0
+
+
+FLOAT_BYTES = 4
+
+
 class Layer(Protocol):
-    """What a plan is made of."""
+    """What a plan is made of: frozen data, so that equal layers are equal.
+
+    A layer may also say
+
+    - `kept()`: what it keeps for the backward pass (a Kept). Without it, what it reads, as one
+      convolution does;
+    - `biases`, `poolings`: what a paper may count beside multiply-adds, see
+      `costs/conventions.py`. Without them, 0.
+    """
 
     @property
     def out(self) -> Signal: ...
@@ -80,144 +101,3 @@ class Layer(Protocol):
     def cost(self) -> LayerCost: ...
 
     def build(self) -> nn.Module: ...
-
-
-@dataclass(frozen=True)
-class Vanilla:
-    """A plain convolution, padded to keep the size, output ceil(size / stride)."""
-
-    source: Signal
-    out_channels: int
-    kernel: int
-    stride: int = 1
-    groups: int = 1
-    bias: bool = False
-
-    def __post_init__(self) -> None:
-        if self.source.channels % self.groups or self.out_channels % self.groups:
-            raise NotBuildable(
-                f"{self.groups} groups do not divide {self.source.channels} input and"
-                f" {self.out_channels} output channels"
-            )
-
-    @cached_property
-    def out(self) -> Signal:
-        return Signal(self.out_channels, *self.source.strided(self.stride))
-
-    def cost(self) -> LayerCost:
-        weights = self.out_channels * (self.source.channels // self.groups) * self.kernel**2
-        return LayerCost(
-            flops=weights * self.out.area,
-            params=weights + self.out_channels * self.bias,
-            activations=self.out.elements,
-        )
-
-    def build(self) -> nn.Module:
-        return nn.Conv2d(
-            self.source.channels,
-            self.out_channels,
-            self.kernel,
-            stride=self.stride,
-            padding=self.kernel // 2,
-            groups=self.groups,
-            bias=self.bias,
-        )
-
-
-@dataclass(frozen=True)
-class Norm:
-    """BatchNorm, separate for each frequency."""
-
-    out: Signal
-
-    def cost(self) -> LayerCost:
-        return LayerCost(params=2 * self.out.channels)
-
-    def build(self) -> nn.Module:
-        if self.out.alpha == 0:
-            return nn.BatchNorm2d(self.out.channels)
-        return FrequencyNorm(self.out.channels, self.out.alpha)
-
-
-@dataclass(frozen=True)
-class MaxPool:
-    """Max pooling that keeps the odd last row, on each frequency."""
-
-    source: Signal
-    kernel: int = 2
-    stride: int = 2
-
-    @property
-    def out(self) -> Signal:
-        height, width = self.source.strided(self.stride)
-        return Signal(self.source.channels, height, width, self.source.alpha)
-
-    def cost(self) -> LayerCost:
-        return LayerCost()
-
-    def build(self) -> nn.Module:
-        return FrequencyMaxPool(self.kernel, self.stride)
-
-
-@dataclass(frozen=True)
-class Squeeze:
-    """Squeeze-and-excitation (Hu et al., CVPR 2018): squeeze both frequencies, excite each."""
-
-    out: Signal
-    reduction: int = 16
-
-    @property
-    def hidden(self) -> int:
-        return max(1, self.out.channels // self.reduction)
-
-    def cost(self) -> LayerCost:
-        channels, hidden = self.out.channels, self.hidden
-        return LayerCost(
-            flops=2 * channels * hidden,
-            params=2 * channels * hidden + hidden + channels,
-            activations=hidden + channels,
-        )
-
-    def build(self) -> nn.Module:
-        return SqueezeExcite(self.out.channels, self.out.alpha, self.reduction)
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Global average pooling to a vector of all channels, high before low."""
-
-    source: Signal
-
-    @property
-    def out(self) -> Signal:
-        return Signal(self.source.channels, 1, 1)
-
-    def cost(self) -> LayerCost:
-        return LayerCost()
-
-    def build(self) -> nn.Module:
-        return GlobalPool()
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A linear layer with bias on a pooled vector; `hidden` adds BatchNorm after it."""
-
-    source: Signal
-    features: int
-    hidden: bool = False
-
-    @property
-    def out(self) -> Signal:
-        return Signal(self.features, 1, 1)
-
-    def cost(self) -> LayerCost:
-        weights = self.source.channels * self.features
-        params = weights + self.features + 2 * self.features * self.hidden
-        return LayerCost(flops=weights, params=params, activations=self.features)
-
-    def build(self) -> nn.Module:
-        linear = nn.Linear(self.source.channels, self.features)
-        if not self.hidden:
-            return linear
-        return nn.Sequential(linear, nn.BatchNorm1d(self.features), nn.ReLU())

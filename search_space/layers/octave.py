@@ -1,209 +1,23 @@
-"""Octave convolution: part of the channels live at half resolution.
+"""The operator `octave`: part of a stage's channels live at half resolution.
 
-Source: Chen et al., "Drop an Octave: Reducing Spatial Redundancy in Convolutional Neural Networks
-with Octave Convolution", ICCV 2019, arXiv 1904.05049, equations 2 to 4:
-
-    Y_high = conv(X_high) + upsample(conv(X_low))
-    Y_low  = conv(X_low)  + conv(pool(X_high))
-
-Upsampling is nearest by 2, pooling is 2x2 average. Stride 2 pools first, then convolves: high to low
-pools once more, low to high needs no upsampling. Parameters do not depend on alpha.
+Source: Chen et al., ICCV 2019, arXiv 1904.05049; the convolution itself is in `modules/octave_conv2d.py`.
+Any convolution or shortcut that receives a (high, low) pair is an octave one whatever the stage's
+operator, so the plain operator of this package is planned here too.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import cached_property
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from .base import LayerCost, NotBuildable, Signal, half
-from .conv_arguments import Size, conv_numbers, has_bias
-from .frequency import FeatureMap, low_channels
-
-
-class OctConv2d(nn.Module):
-    """`nn.Conv2d` over two frequencies; drop-in at alpha_in = alpha_out = 0.
-
-    Takes a tensor (N, C_in, H, W) where `alpha_in` is 0, else the pair (high, low) with
-    int(alpha_in * C_in) low channels of size (ceil(H/2), ceil(W/2)); gives a tensor where
-    `alpha_out` is 0, else a pair. At alpha 1 the pair's high part has no channels but keeps its
-    size. Weights are one (C_out, C_in/groups, k, k) tensor's worth whatever the alphas.
-
-    `groups` applies to all four paths, at most as many as a path has outputs; a depthwise
-    convolution (groups = C_in = C_out) drops the two cross paths (paper, section 3.3).
-
-    The arguments may have any form that nn.Conv2d takes or stores. Raises ValueError, naming the
-    argument, where height and width differ or padding_mode is not "zeros", for alphas outside
-    0..1, strides above 2 or paddings that change the size where there is a low part, and groups
-    that do not divide a path's channels.
-    """
-
-    high_to_high: nn.Parameter | None
-    high_to_low: nn.Parameter | None
-    low_to_high: nn.Parameter | None
-    low_to_low: nn.Parameter | None
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: Size | str = 0,
-        dilation: Size = 1,
-        groups: int = 1,
-        bias: bool | Tensor | None = False,
-        alpha_in: float = 0.25,
-        alpha_out: float = 0.25,
-        *,
-        padding_mode: str = "zeros",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        numbers = conv_numbers(kernel_size, stride, padding, dilation, padding_mode)
-        kernel_size, stride, padding, dilation = numbers
-        for name, alpha in (("alpha_in", alpha_in), ("alpha_out", alpha_out)):
-            if not 0 <= alpha <= 1:
-                raise ValueError(f"{name} must be between 0 and 1, not {alpha}")
-        self.alpha_in, self.alpha_out = alpha_in, alpha_out
-        self.in_channels, self.out_channels = in_channels, out_channels
-        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
-        self.dilation, self.groups = dilation, groups
-        self.plain = alpha_in == 0 and alpha_out == 0
-        if not self.plain and stride not in (1, 2):
-            raise ValueError(f"an octave convolution has stride 1 or 2, not {stride}")
-        if not self.plain and 2 * padding != dilation * (kernel_size - 1):
-            raise ValueError(
-                f"padding must be {dilation * (kernel_size - 1) / 2:g}, keeping the size, not"
-                f" {padding}: the frequencies would no longer lie on each other"
-            )
-        paths = octave_paths(in_channels, out_channels, alpha_in, alpha_out, groups)
-        self.groups_of = {name: path.groups for name, path in paths.items()}
-        made: dict[str, Any] = {"device": device, "dtype": dtype}
-        for name in ("high_to_high", "high_to_low", "low_to_high", "low_to_low"):
-            path = paths.get(name)
-            shape = path and (path.outputs, path.inputs // path.groups, kernel_size, kernel_size)
-            weight = nn.Parameter(torch.empty(shape, **made)) if shape else None
-            self.register_parameter(name, weight)
-        self.bias = nn.Parameter(torch.empty(out_channels, **made)) if has_bias(bias) else None
-        self.high_in = in_channels - low_channels(in_channels, alpha_in)
-        self.high_out = out_channels - low_channels(out_channels, alpha_out)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """nn.Conv2d's own initialisation, with the fan-in of all paths that meet in an output."""
-        for side in ("high", "low"):
-            weights = [getattr(self, f"{source}_to_{side}") for source in ("high", "low")]
-            fan_in = sum(weight[0].numel() for weight in weights if weight is not None)
-            for weight in weights:
-                if weight is not None:
-                    nn.init.uniform_(weight, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in))
-        if self.bias is not None:
-            bound = 1 / math.sqrt(self.in_channels // self.groups * self.kernel_size**2)
-            nn.init.uniform_(self.bias, -bound, bound)
-
-    def forward(self, x: FeatureMap) -> FeatureMap:
-        if self.plain:
-            assert isinstance(x, Tensor)
-            return self._convolve(x, "high_to_high", self.bias, stride=self.stride)
-        high, low = (x, None) if isinstance(x, Tensor) else x
-        if self.stride == 2:
-            high = pooled(high) if self.high_in else high[:, :, ::2, ::2]
-        bias_high = None if self.bias is None else self.bias[: self.high_out]
-        bias_low = None if self.bias is None else self.bias[self.high_out :]
-
-        out_high = None
-        if self.high_to_high is not None:
-            out_high = self._convolve(high, "high_to_high", bias_high)
-        if self.low_to_high is not None:
-            assert low is not None
-            from_low = self._convolve(
-                low, "low_to_high", None if out_high is not None else bias_high
-            )
-            if self.stride == 1:
-                from_low = upsampled(from_low, high)
-            out_high = from_low if out_high is None else out_high.add_(from_low)
-        if self.alpha_out == 0:
-            assert out_high is not None
-            return out_high
-
-        out_low = None
-        if self.low_to_low is not None:
-            assert low is not None
-            read = pooled(low) if self.stride == 2 else low
-            out_low = self._convolve(read, "low_to_low", bias_low)
-        if self.high_to_low is not None:
-            from_high = self._convolve(
-                pooled(high), "high_to_low", None if out_low is not None else bias_low
-            )
-            # In place: a convolution's backward does not look at what it gave.
-            out_low = from_high if out_low is None else out_low.add_(from_high)
-        assert out_low is not None
-        if out_high is None:
-            out_high = high.new_zeros((high.shape[0], 0, *high.shape[-2:]))
-        return out_high, out_low
-
-    def _convolve(self, x: Tensor, path: str, bias: Tensor | None, stride: int = 1) -> Tensor:
-        weight = getattr(self, path)
-        return F.conv2d(x, weight, bias, stride, self.padding, self.dilation, self.groups_of[path])
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size},"
-            f" stride={self.stride}, alpha_in={self.alpha_in}, alpha_out={self.alpha_out}"
-        )
-
-
-def pooled(x: Tensor) -> Tensor:
-    """2x2 average; the odd last row and column average what is there."""
-    return F.avg_pool2d(x, 2, ceil_mode=True)
-
-
-def upsampled(low: Tensor, high: Tensor) -> Tensor:
-    """Every pixel of `low` four times, cropped to the size of `high`: an odd H has ceil(H/2) low
-    rows, which a factor of 2 would make one too many."""
-    return F.interpolate(low, size=high.shape[-2:], mode="nearest")
-
-
-@dataclass(frozen=True)
-class Path:
-    """One of the four convolutions inside an octave convolution."""
-
-    inputs: int
-    outputs: int
-    groups: int
-
-
-@lru_cache(maxsize=4096)
-def octave_paths(
-    in_channels: int, out_channels: int, alpha_in: float, alpha_out: float, groups: int = 1
-) -> dict[str, Path]:
-    """The paths that exist, by name ("high_to_low"). Raises ValueError where groups do not fit."""
-    low_in, low_out = low_channels(in_channels, alpha_in), low_channels(out_channels, alpha_out)
-    inputs = {"high": in_channels - low_in, "low": low_in}
-    outputs = {"high": out_channels - low_out, "low": low_out}
-    depthwise = groups > 1 and groups == in_channels == out_channels
-    if depthwise and low_in != low_out:
-        raise ValueError("a depthwise octave convolution cannot change alpha")
-    paths = {}
-    for source, n_in in inputs.items():
-        for target, n_out in outputs.items():
-            if n_in == 0 or n_out == 0 or (depthwise and source != target):
-                continue
-            count = min(n_out, groups)
-            if n_in % count or n_out % count:
-                raise ValueError(
-                    f"{count} groups do not divide the {source}-to-{target} path's {n_in} input"
-                    f" and {n_out} output channels"
-                )
-            paths[f"{source}_to_{target}"] = Path(n_in, n_out, count)
-    return paths
+from .base import FLOAT_BYTES, Kept, Layer, LayerCost, NotBuildable, Signal, half
+from .frequency import low_channels
+from .modules.octave_conv2d import OctConv2d, Path, octave_paths
+from .operator import Operator, Parameter, Site
+from .plain import Vanilla
+from .standalone import octave as standalone
 
 
 @dataclass(frozen=True)
@@ -238,6 +52,17 @@ class Octave:
     @cached_property
     def out(self) -> Signal:
         return Signal(self.out_channels, *self.source.strided(self.stride), self.alpha_out)
+
+    @property
+    def biases(self) -> int:
+        return self.out.elements if self.bias else 0
+
+    @property
+    def poolings(self) -> int:
+        return 4 * self.pooled  # windows of 2x2
+
+    def kept(self) -> Kept:
+        return Kept(source=True, inside=FLOAT_BYTES * self.pooled)
 
     @property
     def pooled(self) -> int:
@@ -282,3 +107,51 @@ class Octave:
             alpha_in=self.source.alpha,
             alpha_out=self.alpha_out,
         )
+
+
+def convolution(
+    source: Signal,
+    out_channels: int,
+    kernel: int = 1,
+    *,
+    alpha_out: float = 0.0,
+    stride: int = 1,
+    groups: int = 1,
+    bias: bool = False,
+) -> Layer:
+    """A plain convolution, or an octave one where either side has a low part."""
+    if source.alpha == 0 and alpha_out == 0:
+        return Vanilla(source, out_channels, kernel, stride, groups, bias)
+    return Octave(source, out_channels, kernel, stride, groups, bias, alpha_out)
+
+
+def spatial(site: Site) -> Layer:
+    """The plain or octave convolution of a site, by the alphas of both its sides."""
+    return convolution(
+        site.source,
+        site.out_channels,
+        site.kernel,
+        alpha_out=site.alpha,
+        stride=site.stride,
+        groups=site.groups,
+        bias=site.bias,
+    )
+
+
+OCTAVE = Operator(
+    "octave",
+    spatial,
+    parameters=(
+        Parameter("alpha", most=1, whole=False, meaning="the share of low-frequency channels"),
+    ),
+    alpha=lambda choice: float(choice.alpha),
+    takes_pairs=True,
+    counts=("poolings",),
+    standalone=(
+        standalone.pooled,
+        standalone.OctConv2d,
+        standalone.PlainOctConv2d,
+        standalone.FoldedOctConv2d,
+    ),
+    colours=("#bfdbfe", "#1e3a5f"),
+)

@@ -1,116 +1,108 @@
-"""The operators by name: what each puts in the place of a block's spatial convolution."""
+"""The operators by name, a line each."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
-from ..architecture import Choice
 from ..backbones import Backbone
-from .base import Layer, Misplaced, Signal, Vanilla
-from .hetconv import Het
-from .octave import Octave
-from .res2net import Res2Net
+from ..errors import InputError
+from .base import Layer, Misplaced
+from .hetconv import HETCONV
+from .octave import OCTAVE, spatial
+from .operator import COMMON, Operator, Parameter, Site, ungrouped
+from .res2net import RES2NET
+from .vanilla import VANILLA
 
-
-@dataclass(frozen=True)
-class Site:
-    """Where a spatial convolution goes: what it receives, what it must give, in which block."""
-
-    choice: Choice
-    source: Signal
-    out_channels: int
-    alpha: float
-    stride: int = 1
-    groups: int = 1
-    bias: bool = False
-    stage_block: bool = False
-
-    @property
-    def kernel(self) -> int:
-        return self.choice.kernel or 3
-
-
-@dataclass(frozen=True)
-class Operator:
-    """`spatial` plans the convolution of a site; `misplaced` says why the operator does not go on
-    a backbone, whatever its number (None: it goes); `normalised` says its norms are its own."""
-
-    name: str
-    spatial: Callable[[Site], Layer]
-    misplaced: Callable[[Backbone], str | None]
-    normalised: bool = False
-
-
-def convolution(
-    source: Signal,
-    out_channels: int,
-    kernel: int = 1,
-    *,
-    alpha_out: float = 0.0,
-    stride: int = 1,
-    groups: int = 1,
-    bias: bool = False,
-) -> Layer:
-    """A plain convolution, or an octave one where either side has a low part."""
-    if source.alpha == 0 and alpha_out == 0:
-        return Vanilla(source, out_channels, kernel, stride, groups, bias)
-    return Octave(source, out_channels, kernel, stride, groups, bias, alpha_out)
-
-
-def _vanilla_or_octave(site: Site) -> Layer:
-    return convolution(
-        site.source,
-        site.out_channels,
-        site.kernel,
-        alpha_out=site.alpha,
-        stride=site.stride,
-        groups=site.groups,
-        bias=site.bias,
-    )
-
-
-def _hetconv(site: Site) -> Layer:
-    if site.source.alpha > 0:
-        return _vanilla_or_octave(site)
-    p = site.choice.p
-    assert p is not None
-    return Het(site.source, site.out_channels, site.kernel, p, site.stride, site.bias)
-
-
-def _res2net(site: Site) -> Layer:
-    scales = site.choice.scales
-    assert scales is not None
-    return Res2Net(site.source, scales, site.kernel, site.stride, site.groups, site.stage_block)
-
-
-def _nowhere_misplaced(backbone: Backbone) -> None:
-    return None
-
-
-def _grouped(backbone: Backbone) -> str | None:
-    if backbone.block == "depthwise":
-        return "hetconv does not go where the convolution is depthwise"
-    if backbone.groups > 1:
-        return f"hetconv does not go where the convolution has {backbone.groups} groups"
-    return None
-
-
-def _no_bottleneck(backbone: Backbone) -> str | None:
-    if backbone.block != "bottleneck":
-        return f"res2net needs bottleneck blocks, this backbone has {backbone.block} ones"
-    return None
-
-
-OPERATORS = {
+OPERATORS: dict[str, Operator] = {
     operator.name: operator
     for operator in (
-        Operator("vanilla", _vanilla_or_octave, _nowhere_misplaced),
-        Operator("octave", _vanilla_or_octave, _nowhere_misplaced),
-        Operator("hetconv", _hetconv, _grouped),
-        Operator("res2net", _res2net, _no_bottleneck, normalised=True),
+        VANILLA,
+        OCTAVE,
+        HETCONV,
+        RES2NET,
     )
 }
+
+
+def register_operator(
+    operator: Operator | str,
+    spatial: Callable[[Site], Layer] | None = None,
+    *,
+    number: str | Parameter | None = None,
+    grouped: bool = False,
+) -> None:
+    """Make an operator one that spaces and architecture files may choose.
+
+    `operator` is an Operator, which says everything of itself. The shorter form
+    `register_operator(name, spatial, number=..., grouped=...)` makes one: `spatial` plans the
+    convolution that takes the place of a block's plain one. It gets a Site (`source`: the arriving
+    channels, height and width; `out_channels`, `kernel`, `stride`, `groups`, `bias`; `choice`, with
+    the operator's number) and returns a layer: a frozen dataclass with `out` (a Signal), `cost()`
+    (a LayerCost: multiply-adds, parameters, elements of convolution outputs of one input) and
+    `build()` (the nn.Module, (N, C, H, W) to (N, C', H', W')). It raises NotBuildable where it
+    cannot be built; such choices are left out of a space.
+
+    `number`: a Parameter, or "p" or "scales" to share that of a built-in operator. `grouped`:
+    whether it can do grouped and depthwise convolutions; else it is left out on backbones that
+    have them. After an octave stage, a block whose first convolution is this one begins with an
+    octave convolution, which joins the two frequencies.
+
+    Raises InputError for a name that is taken or is no identifier, and for a number whose name
+    means something else already. Register it on import of a module, and name that under `plugins:`
+    in the config, so that every process knows it.
+    """
+    if not isinstance(operator, Operator):
+        assert spatial is not None
+        if isinstance(number, str) and number not in ("p", "scales"):
+            raise InputError("number", number, "it must be p, scales or None")
+        shared = number_named(number) if isinstance(number, str) else number
+        operator = Operator(
+            operator,
+            spatial,
+            parameters=() if shared is None else (shared,),
+            misplaced=(lambda backbone: None) if grouped else ungrouped(operator),
+        )
+    name = operator.name
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise InputError("operator", name, "it must be small letters, digits and _")
+    if name in OPERATORS:
+        raise InputError("operator", name, f"a name that is not taken: {', '.join(OPERATORS)} are")
+    for own in operator.parameters:
+        if own.name == "conv" or not re.fullmatch(r"[a-z][a-z0-9_]*", own.name):
+            raise InputError(f"{name}.parameters", own.name, "it must be a name like scales")
+        known = number_named(own.name)
+        if known is not None and own != replace(known, optional=own.optional):
+            allowed = f"another operator has a number of this name: {known.allowed}"
+            raise InputError(f"{name}.{own.name}", own.allowed, allowed)
+    OPERATORS[name] = operator
+
+
+def numbers_known() -> dict[str, Parameter]:
+    """Every number that some choice can carry, by name: the operators' own, then the common ones."""
+    own = {number.name: number for each in OPERATORS.values() for number in each.parameters}
+    return own | {number.name: number for number in COMMON}
+
+
+def number_named(name: str | None) -> Parameter | None:
+    return numbers_known().get(name or "")
+
+
+def owner_of(name: str) -> str | None:
+    """The first operator that has this number; None for a common one."""
+    for operator in OPERATORS.values():
+        if any(name == own.name for own in operator.parameters):
+            return operator.name
+    return None
+
+
+def plan_spatial(site: Site) -> Layer:
+    """What the site's operator puts there. Raises NotBuildable."""
+    operator = OPERATORS[site.choice.conv]
+    if site.source.alpha > 0 and not operator.takes_pairs:
+        return spatial(replace(site, alpha=0.0))
+    return operator.spatial(site)
 
 
 def operator_on(backbone: Backbone, name: str) -> Operator:

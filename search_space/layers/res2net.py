@@ -1,141 +1,20 @@
-"""Res2Net: a 3x3 convolution split into a hierarchy of smaller ones.
+"""The operator `res2net`: a bottleneck's 3x3 convolution split into a hierarchy of smaller ones.
 
-Source: Gao et al., "Res2Net: A New Multi-scale Backbone Architecture", TPAMI 2019, arXiv
-1904.01169, equation 1:  y1 = x1;  y2 = K2(x2);  yi = Ki(xi + y(i-1)) for 2 < i <= s.
-In the first block of a stage ("stage block") the splits are not added and x1 goes through a 3x3
-average pool with the block's stride, as in the authors' code.
+Source: Gao et al., TPAMI 2019, arXiv 1904.01169; the hierarchy itself is in `modules/res2net_conv2d.py`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from .base import LayerCost, NotBuildable, Signal, Vanilla
-from .frequency import SqueezeExcite
-from .residual import ResidualBlock
-
-
-class Res2NetConv2d(nn.Module):
-    """The hierarchy of equation 1, in place of a bottleneck's 3x3 convolution.
-
-    (N, channels, H, W) to (N, channels, ceil(H/stride), ceil(W/stride)); `channels` is split in
-    `scales` equal parts. Every convolution has its own BatchNorm and ReLU, so none follows this
-    module. At scales = 1 there is one split, which is convolved: a plain convolution.
-
-    Raises ValueError where the scales or groups do not divide the channels.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        scales: int,
-        kernel_size: int = 3,
-        stride: int = 1,
-        groups: int = 1,
-        stage_block: bool = False,
-    ) -> None:
-        super().__init__()
-        width = split_width(channels, scales, groups)
-        self.scales, self.stride, self.kernel_size = scales, stride, kernel_size
-        self.stage_block = stage_block
-        count = max(1, scales - 1)
-        self.convs = nn.ModuleList(
-            nn.Conv2d(
-                width, width, kernel_size, stride, kernel_size // 2, groups=groups, bias=False
-            )
-            for _ in range(count)
-        )
-        self.norms = nn.ModuleList(nn.BatchNorm2d(width) for _ in range(count))
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.scales == 1:
-            return F.relu_(self.norms[0](self.convs[0](x)))
-        first, *splits = torch.chunk(x, self.scales, dim=1)
-        # Padding is counted: a blur where the stride is 1.
-        outputs = [F.avg_pool2d(first, 3, self.stride, 1) if self.stage_block else first]
-        for i, (split, conv, norm) in enumerate(zip(splits, self.convs, self.norms, strict=True)):
-            if i > 0 and not self.stage_block:
-                split = split + outputs[-1]
-            outputs.append(F.relu_(norm(conv(split))))
-        return torch.cat(outputs, dim=1)
-
-
-def split_width(channels: int, scales: int, groups: int = 1) -> int:
-    """Channels of one split. Raises ValueError where they do not come out even."""
-    if scales < 1 or channels % scales:
-        raise ValueError(f"scales must divide the channels: {scales} does not divide {channels}")
-    if (channels // scales) % groups:
-        raise ValueError(
-            f"{groups} groups do not divide the {channels // scales} channels of each of {scales}"
-            " scales"
-        )
-    return channels // scales
-
-
-def hierarchy_channels(planes: int, scales: int, base_width: int | None, groups: int = 1) -> int:
-    """Channels between a Res2Net bottleneck's 1x1 convolutions.
-
-    With `base_width`: scales times floor(planes * base_width / 64) * groups. Without: planes.
-    """
-    if base_width is None:
-        return planes
-    return scales * (planes * base_width // 64) * groups
-
-
-class Res2NetBottleneck(ResidualBlock):
-    """1x1 convolution, hierarchy of 3x3 convolutions, 1x1 convolution, plus the shortcut.
-
-    (N, in_channels, H, W) to (N, 4 * planes, ceil(H/stride), ceil(W/stride)). With `base_width` the
-    hierarchy has floor(planes * base_width / 64) * groups channels a scale (the paper's 26w x 4s is
-    base_width=26, scales=4); without, planes / scales. `stage_block` says whether this is the
-    first block of a stage (None: where stride or channels change). `se` adds squeeze-and-excitation.
-    """
-
-    expansion = 4
-
-    def __init__(
-        self,
-        in_channels: int,
-        planes: int,
-        stride: int = 1,
-        scales: int = 4,
-        base_width: int | None = None,
-        groups: int = 1,
-        se: bool = False,
-        kernel_size: int = 3,
-        stage_block: bool | None = None,
-    ) -> None:
-        channels = hierarchy_channels(planes, scales, base_width, groups)
-        out_channels = planes * self.expansion
-        changes = stride != 1 or in_channels != out_channels
-        path: list[nn.Module] = [
-            nn.Conv2d(in_channels, channels, 1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(inplace=True),
-            Res2NetConv2d(
-                channels,
-                scales,
-                kernel_size,
-                stride,
-                groups,
-                changes if stage_block is None else stage_block,
-            ),
-            nn.Conv2d(channels, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
-        ]
-        if se:
-            path.append(SqueezeExcite(out_channels))
-        shortcut = None
-        if changes:
-            shortcut = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride, bias=False),
-                nn.BatchNorm2d(out_channels),
-            )
-        super().__init__(nn.Sequential(*path), shortcut)
+from ..backbones import Backbone
+from .base import FLOAT_BYTES, Kept, LayerCost, NotBuildable, Signal
+from .modules.res2net_conv2d import Res2NetConv2d, hierarchy_channels, split_width
+from .operator import Chosen, Operator, Parameter, Site
+from .plain import Vanilla
+from .standalone import res2net as standalone
 
 
 @dataclass(frozen=True)
@@ -170,6 +49,16 @@ class Res2Net:
             activations=one.activations * count,
         )
 
+    def kept(self) -> Kept:
+        """Of every convolution the sum it reads, what it gives, and that after norm and ReLU."""
+        width = self.source.channels // self.scales
+        convolutions = max(1, self.scales - 1)
+        given = 2 * convolutions * width * self.out.area
+        if self.scales == 1:
+            return Kept(source=True, out=True, inside=FLOAT_BYTES * (given - width * self.out.area))
+        sums = 0 if self.stage_block else (convolutions - 1) * width * self.source.area
+        return Kept(source=True, inside=FLOAT_BYTES * (given + sums))
+
     def build(self) -> nn.Module:
         return Res2NetConv2d(
             self.source.channels,
@@ -179,3 +68,32 @@ class Res2Net:
             self.groups,
             self.stage_block,
         )
+
+
+def _spatial(site: Site) -> Res2Net:
+    scales = site.choice.scales
+    return Res2Net(site.source, scales, site.kernel, site.stride, site.groups, site.stage_block)
+
+
+def _no_bottleneck(backbone: Backbone) -> str | None:
+    if backbone.block != "bottleneck":
+        return f"res2net needs bottleneck blocks, this backbone has {backbone.block} ones"
+    return None
+
+
+def _bottleneck(choice: Chosen, planes: int, groups: int) -> int | None:
+    if choice.base_width is None:
+        return None
+    return hierarchy_channels(planes, choice.scales, choice.base_width, groups)
+
+
+RES2NET = Operator(
+    "res2net",
+    _spatial,
+    parameters=(Parameter("scales"), Parameter("base_width", optional=True)),
+    misplaced=_no_bottleneck,
+    bottleneck=_bottleneck,
+    normalised=True,
+    standalone=(standalone.Res2NetConv2d,),
+    colours=("#fde68a", "#4d3f0f"),
+)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ..architecture import Choice
 from ..backbones import Backbone
-from ..layers.base import Layer, LayerCost, Norm, NotBuildable, Signal, Squeeze
+from ..choice import Choice
+from ..layers.base import Kept, Layer, LayerCost, NotBuildable, Signal
 from ..layers.frequency import FrequencyReLU
-from ..layers.registry import Operator, Site, convolution, operator_on
-from ..layers.res2net import hierarchy_channels
+from ..layers.octave import convolution
+from ..layers.operator import Operator, Site
+from ..layers.plain import Norm, Squeeze
+from ..layers.registry import operator_on, plan_spatial
 from ..layers.residual import PaddedShortcut, ResidualBlock
 
 
@@ -22,6 +24,9 @@ class Relu:
 
     def cost(self) -> LayerCost:
         return LayerCost()
+
+    def kept(self) -> Kept:
+        return Kept(out=True)  # it works in place
 
     def build(self) -> nn.Module:
         return nn.ReLU(inplace=True) if self.out.alpha == 0 else FrequencyReLU()
@@ -37,6 +42,9 @@ class Padding:
 
     def cost(self) -> LayerCost:
         return LayerCost()
+
+    def kept(self) -> Kept:
+        return Kept()
 
     def build(self) -> nn.Module:
         high, low = self.out.high - self.source.high, self.out.low - self.source.low
@@ -86,7 +94,7 @@ class _Path:
     def __init__(self, place: Place, choice: Choice, source: Signal) -> None:
         self.place, self.choice = place, choice
         self.operator: Operator = operator_on(place.backbone, choice.conv)
-        self.alpha = choice.alpha or 0.0
+        self.alpha = self.operator.alpha(choice)
         self.layers: list[Layer] = []
         self.out = source
 
@@ -110,7 +118,7 @@ class _Path:
     ) -> None:
         bias, stage_block = self.place.backbone.bias, self.place.stage_block
         site = Site(self.choice, self.out, channels, alpha, stride, groups, bias, stage_block)
-        self._add(self.operator.spatial(site), norm=not self.operator.normalised, relu=relu)
+        self._add(plan_spatial(site), norm=not self.operator.normalised, relu=relu)
 
     def _add(self, layer: Layer, *, norm: bool = True, relu: bool = True) -> None:
         self.layers.append(layer)
@@ -124,10 +132,9 @@ class _Path:
 def _bottleneck(path: _Path) -> None:
     place, choice = path.place, path.choice
     backbone = place.backbone
-    width = place.planes * backbone.group_width // 64 * backbone.groups
-    if choice.base_width is not None:
-        assert choice.scales is not None
-        width = hierarchy_channels(place.planes, choice.scales, choice.base_width, backbone.groups)
+    width = path.operator.bottleneck(choice, place.planes, backbone.groups)
+    if width is None:
+        width = place.planes * backbone.group_width // 64 * backbone.groups
     if width == 0:
         raise NotBuildable(f"{place.planes} planes leave no channel for the groups")
     path.pointwise(width)

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..architecture import Architecture, Choice, StageChoice
+from ..architecture import Architecture
 from ..backbones import Backbone, get_backbone
+from ..choice import Choice, StageChoice
 from ..errors import InputError
-from ..layers.base import Layer, Linear, MaxPool, Norm, NotBuildable, Pool, Signal
-from ..layers.registry import convolution
+from ..layers.base import Layer, NotBuildable, Signal
+from ..layers.octave import convolution
+from ..layers.plain import Linear, MaxPool, Norm, Pool
 from .blocks import Block, Place, Relu, plan_block
 
 

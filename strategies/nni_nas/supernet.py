@@ -19,7 +19,7 @@ from ...search_space import InputError, SearchSpace, build_network
 from ...search_space.chain.slots import BlockSlot, Option, Slot, State
 from ...search_space.layers.base import NotBuildable, Signal
 from ...search_space.layers.frequency import FeatureMap
-from ...search_space.layers.octave import upsampled
+from ...search_space.layers.modules.octave_conv2d import upsampled
 from ...search_space.network.blocks import Block
 from ...search_space.network.plan import plan_head, plan_stem
 from .samples import Samples, candidate_name
@@ -108,7 +108,7 @@ def _layer_choice(slot: Slot, options: list[Option], source: Signal) -> tuple[nn
     channels = max(out.channels for out in outs)
     if isinstance(slot, BlockSlot) and len({out.channels for out in outs}) > 1:
         told = "the blocks of a supernet have one width: give one, or granularity: stage"
-        raise InputError(f"stages[{slot.stage}].width", list(slot.listed.width), told)
+        raise InputError(f"stages[{slot.stage}].width", list(slot.listed.listed("width")), told)
     candidates = {name: Candidate(blocks, channels) for name, blocks in planned.items()}
     return LayerChoice(candidates, label=slot.name), Signal(channels, outs[0].height, outs[0].width)
 

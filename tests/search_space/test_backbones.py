@@ -9,7 +9,8 @@ import torch
 
 import convnas
 from convnas import Architecture, Choice, InputError, OctConv2d
-from convnas.search_space.backbones import BACKBONES, Backbone, vanilla_architecture
+from convnas.search_space.backbone_list import vanilla_architecture
+from convnas.search_space.backbones import BACKBONES, Backbone
 from convnas.search_space.layers.registry import OPERATORS, operators_of
 
 EXAMPLE = {

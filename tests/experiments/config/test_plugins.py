@@ -44,9 +44,10 @@ def with_ghost(folder: Path) -> dict[str, str]:
 def test_a_run_with_an_operator_of_ones_own_is_whole_in_every_command(
     config: dict[str, Any], write: Callable[..., str], tmp_path: Path
 ) -> None:
-    (tmp_path / "ghost.py").write_text((PARTS / "ghost.py").read_text())
+    source = (PARTS / "ghost.py").read_text()
+    (tmp_path / "ghost.py").write_text(source.replace("def standalone", "def not_standalone"))
     config["plugins"] = ["ghost"]
-    config["space"] = {**config["space"], "stage": {"conv": ["ghost"], "p": [2, 4]}}
+    config["space"] = {**config["space"], "stage": {"conv": ["ghost"], "ratio": [2, 4]}}
     config |= {"budget": {}, "trials": 2, "training": {"epochs": 1}}
     write(config)
     for argv in (
@@ -61,7 +62,9 @@ def test_a_run_with_an_operator_of_ones_own_is_whole_in_every_command(
     assert refused.returncode == 2
     assert "no standalone form of GhostConv2d is known" in refused.stderr
     assert "epoch" not in refused.stderr, "it was trained before it was refused"
+    (tmp_path / "ghost.py").write_text(source)
     for argv in (
+        ["export", "run", "--format", "py"],
         ["export", "run", "--format", "pt"],
         ["export", "run", "--format", "pt2"],
         ["launch", "-o", "run", "--trials", "3"],

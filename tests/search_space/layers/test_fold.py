@@ -12,8 +12,8 @@ import convnas
 from convnas import Architecture, Choice, HetConv2d, OctConv2d, Res2NetBottleneck
 from convnas.search_space import fold_batch_norm
 from convnas.search_space.layers.frequency import FrequencyNorm
-from convnas.search_space.layers.inference import GroupedHetConv2d
-from convnas.search_space.layers.res2net import Res2NetConv2d
+from convnas.search_space.layers.modules.hetconv_grouped import GroupedHetConv2d
+from convnas.search_space.layers.modules.res2net_conv2d import Res2NetConv2d
 
 CHOICES = [
     Choice("vanilla"),

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from convnas import Architecture, Choice, HetConv2d, InputError, build_network
 from convnas.search_space import ExecutionTable
-from convnas.search_space.layers.hetconv import shuffled_channels_last
 from convnas.search_space.layers.hetconv_execution import HetShape, het_execution
+from convnas.search_space.layers.modules.hetconv_grouped import shuffled_channels_last
 
 EXECUTIONS = ("dense", "grouped")
 LAYOUTS = (torch.contiguous_format, torch.channels_last)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convnas import Res2NetBottleneck
-from convnas.search_space.layers.res2net import Res2NetConv2d
+from convnas.search_space.layers.modules.res2net_conv2d import Res2NetConv2d
 
 
 def normalise(x: Tensor, norm: torch.nn.BatchNorm2d) -> Tensor:

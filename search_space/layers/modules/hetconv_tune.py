@@ -10,11 +10,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ..architecture import Architecture
-from ..network.build import build_network
+from ...architecture import Architecture
+from ...network.build import build_network
+from ..hetconv_execution import Execution, ExecutionTable, HetShape, het_execution
 from .graph_replay import replayed
-from .hetconv import HetConv2d
-from .hetconv_execution import Execution, ExecutionTable, HetShape, het_execution
+from .hetconv_conv2d import HetConv2d
 
 Sized = tuple[HetShape, tuple[int, int]]
 """A layer's shape, and the height and width it is measured at."""

@@ -1,0 +1,1 @@
+"""What planned layers build: the operators as torch modules, and what serves them alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -36,12 +37,16 @@ def scored(number: int, value: Any, curve: tuple[float, ...]) -> Scored:
     metrics = dict(value) if isinstance(value, Mapping) else {"default": value}
     try:
         score = float(metrics.pop("default"))
-    except (KeyError, TypeError, ValueError) as e:
-        raise ValueError(f"its final result has no score: {value!r}") from e
+    except (KeyError, TypeError, ValueError, OverflowError) as e:
+        raise ValueError(f"its final result has no score: {repr(value)[:200]}") from e
     pruned = bool(metrics.pop("pruned", False))
     for cost in ("flops", "params"):
         metrics.pop(cost, None)  # the study has counted them
-    numbers = {str(k): float(v) for k, v in metrics.items() if isinstance(v, int | float)}
+    numbers = {}
+    for name, given in metrics.items():
+        if isinstance(given, int | float):
+            with suppress(OverflowError):  # a whole number that no float reaches
+                numbers[str(name)] = float(given)
     return Scored(number, score, numbers, curve, pruned)
 
 
@@ -50,5 +55,5 @@ def point(data: str) -> float | None:
     try:
         value = json.loads(data)
         return float(value["default"] if isinstance(value, dict) else value)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None

@@ -99,3 +99,16 @@ bench-zero-cost: $(VENV)/.installed-test
 bench-demo: $(VENV)/.installed-test
 	$(BIN)/python -m convnas.benchmarks.demo
 	$(BIN)/python benchmarks/demo_winner.py
+
+# Do the tests fail when the code is wrong? An hour's sample of small changes, which are made to the files
+# where they lie: in a checkout of its own. cosmic-ray is installed on top, in a place of its own.
+mutation: $(VENV)/mutation/.installed
+	$(VENV)/mutation/bin/python -m convnas.benchmarks.mutation
+
+$(VENV)/mutation/.installed: $(VENV)/.installed-test
+	$(BIN)/python -m venv $(VENV)/mutation
+	@below=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	own=$$($(VENV)/mutation/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'); \
+	echo "import site; site.addsitedir('$$below')" > $$own/below.pth
+	$(VENV)/mutation/bin/python -m pip install --disable-pip-version-check --quiet 'cosmic-ray>=8.4'
+	@touch $@

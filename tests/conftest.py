@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from convnas.tests.missing import said_of
+
 torch.set_num_threads(1)
 
 Conv = Callable[..., Tensor]
@@ -54,3 +56,12 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped, where nothing may be: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = terminalreporter.stats.get("skipped", [])
+    lines = said_of(str(report.longrepr[2]) for report in reports)
+    if lines:
+        terminalreporter.section("skipped here, and how to have it")
+        for line in lines:
+            terminalreporter.write_line(line)

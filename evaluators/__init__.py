@@ -1,7 +1,7 @@
 """How an architecture is scored. Needs torch and numpy; digits also need scikit-learn."""
 
 from .base import Evaluation, EvaluationError, Evaluator, Report, keep_going
-from .data.dataset import DataSet, SearchData, load_data
+from .data.dataset import DataSet, SearchData, load_data, prepare_data
 from .data.sources import SOURCES
 from .data.split import Split
 from .device import resolve_device, resolve_devices, seeded, select_device
@@ -35,6 +35,7 @@ __all__ = [
     "keep_going",
     "load_data",
     "measure",
+    "prepare_data",
     "resolve_device",
     "resolve_devices",
     "retrain",

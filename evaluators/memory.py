@@ -8,7 +8,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ..search_space import Architecture, cost
+from ..search_space import Architecture, InputError, cost
+from .data.dataset import read_data_settings
 
 _FLOAT, _HALF = 4, 2
 _WEIGHT_COPIES = 4
@@ -52,7 +53,11 @@ def data_bytes(data: Mapping[str, Any], input: tuple[int, int, int]) -> int:
         if name == "tensors":
             return path.stat().st_size
         if name == "images":
+            # Those that stream are in the system's page cache, where it has room.
+            source, settings = read_data_settings(data)
+            if source.streams(settings, input):
+                return 0
             return sum(1 for file in path.rglob("*") if file.is_file()) * prod(input)
-    except (OSError, zipfile.BadZipFile):
+    except (OSError, zipfile.BadZipFile, InputError):
         return 0  # the workers will say what is wrong with it
     return 0

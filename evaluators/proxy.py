@@ -53,15 +53,23 @@ class ProxyTraining:
     batch in pieces (see `Step`), and `micro_batch` tells their size. With several `seeds` the
     report hears the first training, and the metrics and the curve are means.
 
+    `input`: of the architectures, where the data is decoded at the proxy's resolution already.
     `suspect` turns True on a GPU where a graph could not be recorded or memory ran out: what is
     being evaluated is finished, but a new process is better for the next one.
     """
 
-    def __init__(self, settings: ProxySettings, data: SearchData, device: torch.device) -> None:
+    def __init__(
+        self,
+        settings: ProxySettings,
+        data: SearchData,
+        device: torch.device,
+        *,
+        input: tuple[int, int, int] | None = None,
+    ) -> None:
         self.settings, self.device = settings, device
         self._ran_out = False
         self._recorder = recorder_for(device) if settings.records(None) else None
-        self._whole = (data.input, data.classes)
+        self._whole = (input or data.input, data.classes)
         if settings.share < 1:
             data = data.shared(settings.share)
         if settings.resolution is not None:

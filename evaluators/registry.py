@@ -30,9 +30,15 @@ class Given:
     device: torch.device
     seed: int
 
-    def search_data(self) -> SearchData:
+    def search_data(self, resolution: int | None = None) -> SearchData:
         """The test split is dropped here: no evaluator is ever given it."""
-        loaded = load_data(self.data, seed=self.seed, input=self.input, classes=self.classes)
+        loaded = load_data(
+            self.data,
+            seed=self.seed,
+            input=self.input,
+            classes=self.classes,
+            resolution=resolution,
+        )
         return loaded.search
 
 
@@ -55,7 +61,9 @@ def _by_cost(name: str, settings: Settings, given: Given) -> Evaluator:
 EVALUATORS: dict[str, Kind] = {
     "proxy": Kind(
         ProxySettings,
-        lambda settings, given: ProxyTraining(settings, given.search_data(), given.device),
+        lambda settings, given: ProxyTraining(
+            settings, given.search_data(settings.resolution), given.device, input=given.input
+        ),
     ),
     "tabular": Kind(TabularSettings, lambda settings, given: Tabular(settings, given.data)),
     **{

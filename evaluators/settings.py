@@ -95,7 +95,7 @@ def flag(default: bool) -> Any:
     return _field(default, lambda v: None if isinstance(v, bool) else "true or false")
 
 
-def flag_or(default: bool, word: str) -> Any:
+def flag_or(default: bool | str, word: str) -> Any:
     """True, false, or one word that says something third."""
     return _field(
         default,

@@ -6,7 +6,8 @@ A search gets a `SearchData`, which holds no test examples; only the final train
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +20,8 @@ from ...search_space import InputError
 from ...search_space.errors import unknown_name
 from ..hook import is_hook, load_hook
 from ..settings import read_settings
-from .examples import DivisionSettings
+from .examples import DivisionSettings, Examples
+from .image_cache import Progress
 from .sources import HOOK_SOURCE, SOURCES, Source
 from .split import Split, fitted, mean_and_std
 
@@ -57,7 +59,9 @@ class SearchData:
         return SearchData(self.train.floating(), self.validation.floating(), self.classes)
 
     def resized(self, size: int) -> SearchData:
-        """Both splits as square images of this size."""
+        """Both splits as square images of this size, which those that stream have already."""
+        if self.input[1:] == (size, size):
+            return self
 
         def resize(split: Split) -> Split:
             return replace(split, pixels=fitted(split.pixels, self.input[0], (size, size)))
@@ -134,18 +138,46 @@ def read_data_settings(data: Mapping[str, Any]) -> tuple[Source, DivisionSetting
     return SOURCES[name], read_settings(SOURCES[name].settings, data, "data")
 
 
+def prepare_data(
+    data: Mapping[str, Any],
+    input: tuple[int, int, int],
+    *,
+    resolution: int | None = None,
+    progress: Progress = lambda done, total: None,
+) -> None:
+    """Make what loading needs on disk, telling how far it is: folders of images that stream.
+
+    Loading makes it too, in silence. `resolution`: a proxy's. Killed, it goes on where it was.
+    """
+    source, settings = read_data_settings(data)
+    if source.streams(settings, input):
+        source.prepare(settings, _at(input, resolution), progress)
+
+
+def _at(input: tuple[int, int, int], resolution: int | None) -> tuple[int, int, int]:
+    return input if resolution is None else (input[0], resolution, resolution)
+
+
 def load_data(
-    data: Mapping[str, Any], *, seed: int, input: tuple[int, int, int], classes: int
+    data: Mapping[str, Any],
+    *,
+    seed: int,
+    input: tuple[int, int, int],
+    classes: int,
+    resolution: int | None = None,
 ) -> DataSet:
     """Read, divide, fit to `input` (C, H, W) and normalise the data set that `data` names.
 
     The division depends on the seed and the examples only, and is stratified: every class is in
     all splits, in equal shares. A source with a test set of its own keeps it as the test split.
     Images of another size are resized, grey ones are repeated over three channels; InputError
-    where channels or the number of classes cannot fit.
+    where channels or the number of classes cannot fit. `resolution`: of squares that images which
+    stream are decoded to at once, in place of the input's size; others keep that.
     """
     source, settings = read_data_settings(data)
     name = str(data["name"])
+    if source.streams(settings, input):
+        input = _at(input, resolution)
     examples = source.read(settings, input)
     if examples.classes != classes:
         raise InputError("classes", classes, f"the data {name!r} has {examples.classes} classes")
@@ -154,16 +186,10 @@ def load_data(
     parts = stratified(
         examples.y, settings.validation, 0.0 if own_test else settings.test, split_seed
     )
-    images, labels = _fitted(examples.x, input, name), torch.from_numpy(examples.y)
-    pixels = [(images[part], labels[part]) for part in map(torch.from_numpy, parts)]
-    if examples.test is not None:
-        x, y = examples.test
-        pixels[2] = _fitted(x, input, name), torch.from_numpy(y)
-    mean, std = mean_and_std(pixels[0][0])
-    shape = (1, -1, 1, 1)
-    splits = [Split(x, y, mean.view(shape), std.view(shape)) for x, y in pixels]
-    if images.is_floating_point():
-        splits = [split.floating() for split in splits]
+    if examples.moments is None:
+        splits, mean, std = _in_memory(name, examples, parts, input)
+    else:
+        splits, mean, std = _on_disk(examples, examples.moments, parts)
     train, validation, test = splits
     return DataSet(
         name=name,
@@ -177,6 +203,62 @@ def load_data(
         values=examples.values,
         cropped=examples.cropped,
     )
+
+
+Parts = Sequence[NDArray[np.int64]]
+"""The numbers of the examples in train, validation and test."""
+
+
+def _in_memory(
+    name: str, examples: Examples, parts: Parts, input: tuple[int, int, int]
+) -> tuple[list[Split], Tensor, Tensor]:
+    """The three splits, each with pixels of its own, and the train split's mean and std."""
+    images, labels = _fitted(examples.x, input, name), torch.from_numpy(examples.y)
+    pixels = [(images[part], labels[part]) for part in map(torch.from_numpy, parts)]
+    if examples.test is not None:
+        x, y = examples.test
+        pixels[2] = _fitted(x, input, name), torch.from_numpy(y)
+    mean, std = mean_and_std(pixels[0][0])
+    shape = (1, -1, 1, 1)
+    splits = [Split(x, y, mean.view(shape), std.view(shape)) for x, y in pixels]
+    if images.is_floating_point():
+        splits = [split.floating() for split in splits]
+    return splits, mean, std
+
+
+def _on_disk(
+    examples: Examples, moments: NDArray[np.int64], parts: Parts
+) -> tuple[list[Split], Tensor, Tensor]:
+    """The same of images that are mapped from a file: the splits are rows of it."""
+    train = moments[parts[0]].sum(0).astype(np.float64)  # (C, 2)
+    count = len(parts[0]) * int(np.prod(examples.x.shape[2:]))
+    average = train[:, 0] / count
+    spread = np.sqrt(np.maximum(train[:, 1] / count - average**2, 0))
+    mean, std = torch.from_numpy(average), torch.from_numpy(np.where(spread > 0, spread, 1.0))
+    mean, std = mean.float(), std.float()
+
+    def split(x: NDArray[Any], y: NDArray[np.int64], rows: NDArray[np.int64]) -> Split:
+        shape = (1, -1, 1, 1)
+        return Split(
+            _mapped(x),
+            torch.from_numpy(y[rows]),
+            mean.view(shape),
+            std.view(shape),
+            torch.from_numpy(rows),
+        )
+
+    splits = [split(examples.x, examples.y, part) for part in parts]
+    if examples.test is not None:
+        x, y = examples.test
+        splits[2] = split(x, y, np.arange(len(y)))
+    return splits, mean, std
+
+
+def _mapped(x: NDArray[Any]) -> Tensor:
+    with warnings.catch_warnings():
+        # That it must not be written to. Nobody does, and the system would refuse.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(x)
 
 
 def stratified(

@@ -39,6 +39,8 @@ class Examples:
     `names` of the classes, by number. `values`: the pixels that mean black and white, None where
     the source does not say. `cropped`: images were cut to the networks' shape around their middle
     before they were scaled, see `image_folder`; else they are scaled whole.
+    `moments`: where x is mapped from a file and not to be read whole, each image's sum and sum of
+    squares by channel, (N, C, 2).
     """
 
     x: NDArray[Any]
@@ -47,6 +49,7 @@ class Examples:
     names: tuple[str, ...] = ()
     values: tuple[float, float] | None = None
     cropped: bool = False
+    moments: NDArray[np.int64] | None = None
 
     @property
     def classes(self) -> int:

@@ -14,7 +14,13 @@ from .arrays import ArrayFileSettings, read_npz, read_tensors
 from .cifar import CIFAR10, CIFAR100, read_cifar
 from .examples import DivisionSettings, Examples
 from .function import HookSettings, read_hook
-from .image_folder import ImageFolderSettings, read_image_folder
+from .image_cache import Progress
+from .image_folder import (
+    ImageFolderSettings,
+    prepare_image_folder,
+    read_image_folder,
+    streams_from_disk,
+)
 from .known_files import KnownFilesSettings
 from .mnist import FASHION_MNIST, MNIST, read_mnist
 from .torchvision_sets import PREFIX, SETS, read_torchvision
@@ -26,11 +32,14 @@ Input = tuple[int, int, int]
 class Source:
     """Its settings, and what reads it: given those and the (C, H, W) that networks will take.
 
-    Most readers give images of their own size, which are fitted later.
+    Most readers give images of their own size, which are fitted later. `streams`: whether they stay
+    on disk, decoded at the size that trainings take; `prepare` does that, beforehand.
     """
 
     settings: type[Any]
     read: Callable[[Any, Input], Examples]
+    streams: Callable[[Any, Input], bool] = lambda settings, input: False
+    prepare: Callable[[Any, Input, Progress], None] = lambda settings, input, progress: None
 
 
 def read_digits(settings: DivisionSettings, input: Input) -> Examples:
@@ -50,7 +59,9 @@ SOURCES: dict[str, Source] = {
     "digits": Source(DivisionSettings, read_digits),
     "npz": Source(ArrayFileSettings, read_npz),
     "tensors": Source(ArrayFileSettings, read_tensors),
-    "images": Source(ImageFolderSettings, read_image_folder),
+    "images": Source(
+        ImageFolderSettings, read_image_folder, streams_from_disk, prepare_image_folder
+    ),
     "mnist": Source(KnownFilesSettings, lambda settings, _: read_mnist(settings, MNIST)),
     "fashion-mnist": Source(
         KnownFilesSettings, lambda settings, _: read_mnist(settings, FASHION_MNIST)

@@ -18,12 +18,20 @@ class Split:
 
     `mean` and `std`: (1, C, 1, 1), what a network's input is normalised by; None where the pixels
     already are. uint8 takes a quarter of the memory, on a GPU too, and is normalised when cut.
+    `rows`, for pixels that are mapped from a file and so stay in main memory as bytes: which of
+    them are this split's, (N,) int64, on the CPU. None: all are.
     """
 
     pixels: Tensor
     labels: Tensor
     mean: Tensor | None = None
     std: Tensor | None = None
+    rows: Tensor | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Whether batches come from a file, so that the whole is nowhere in memory."""
+        return self.rows is not None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -36,11 +44,19 @@ class Split:
     @property
     def images(self) -> Tensor:
         """All of them, normalised: (N, C, H, W) float32."""
-        return self.normalised(self.pixels)
+        return self.batch(slice(None))
 
     def batch(self, chosen: Tensor | slice) -> Tensor:
-        """The images at these indices, normalised."""
-        return self.normalised(self.pixels[chosen])
+        """The images at these indices, normalised, where the labels are."""
+        if self.rows is None:
+            return self.normalised(self.pixels[chosen])
+        some = chosen if isinstance(chosen, slice) else chosen.cpu()
+        return self.normalised(self.pixels[self.rows_of(some)].to(self.labels.device))
+
+    def rows_of(self, chosen: Tensor | slice) -> Tensor:
+        """Where in `pixels` these examples of a split that streams are."""
+        assert self.rows is not None
+        return self.rows[chosen]
 
     def normalised(self, pixels: Tensor) -> Tensor:
         if self.mean is None or self.std is None:
@@ -48,19 +64,28 @@ class Split:
         return (pixels.float() - self.mean) / self.std
 
     def floating(self) -> Split:
-        """The same images, normalised once and kept as float32."""
+        """The same images, normalised once and kept as float32; those that stream stay bytes."""
+        if self.streams:
+            return self
         return Split(self.images, self.labels)
 
     def to(self, device: torch.device) -> Split:
+        if self.streams:
+            kept = replace(self, pixels=torch.empty(0), rows=None)
+            return replace(kept.to(device), pixels=self.pixels, rows=self.rows)
         return self._each(lambda tensor: tensor.to(device))
 
     def joined(self, other: Split) -> Split:
         """Both splits' examples; `other` is of the same data set, so normalised alike."""
-        pixels = torch.cat([self.pixels, other.pixels])
-        return replace(self, pixels=pixels, labels=torch.cat([self.labels, other.labels]))
+        labels = torch.cat([self.labels, other.labels])
+        if self.rows is not None and other.rows is not None:
+            return replace(self, labels=labels, rows=torch.cat([self.rows, other.rows]))
+        return replace(self, pixels=torch.cat([self.pixels, other.pixels]), labels=labels)
 
     def part(self, chosen: Tensor) -> Split:
         """The examples at these indices."""
+        if self.rows is not None:
+            return replace(self, labels=self.labels[chosen], rows=self.rows_of(chosen.cpu()))
         return replace(self, pixels=self.pixels[chosen], labels=self.labels[chosen])
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Split:

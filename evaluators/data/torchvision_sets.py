@@ -58,10 +58,10 @@ def read_torchvision(
     check_channels(input)
     train, test = SETS[name]
     arrays: dict[str, NDArray[Any]] = {}
-    arrays["x"], arrays["y"] = _arrays(settings, input, name, train)
+    arrays["x"], arrays["y"], names = _arrays(settings, input, name, train)
     if test is not None:
-        arrays["x_test"], arrays["y_test"] = _arrays(settings, input, name, test)
-    return checked(arrays, f"data.name {PREFIX}{name}")
+        arrays["x_test"], arrays["y_test"], _ = _arrays(settings, input, name, test)
+    return checked(arrays, f"data.name {PREFIX}{name}", names=names, cropped=True)
 
 
 def _arrays(
@@ -69,7 +69,8 @@ def _arrays(
     input: tuple[int, int, int],
     name: str,
     arguments: Mapping[str, Any],
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], list[str] | None]:
+    """x, y, and the classes' names where torchvision knows them."""
     try:
         from torchvision import datasets
     except ModuleNotFoundError as e:
@@ -88,4 +89,4 @@ def _arrays(
         help_ = "" if settings.download else "; download: true under data fetches it"
         allowed = f"torchvision cannot read {name} in {root} ({reason}){help_}"
         raise InputError("data.path", settings.path, allowed) from e
-    return x, y
+    return x, y, getattr(found, "classes", None)

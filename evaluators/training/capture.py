@@ -139,6 +139,7 @@ def recorded(
     recorder: Recorder,
     *,
     begin: Run,
+    fetch: Run = lambda: None,
     rewind: Run,
     loss: Tensor,
     generators: Sequence[torch.Generator] = (),
@@ -146,30 +147,34 @@ def recorded(
 ) -> Run | None:
     """`run` as a recording that was seen to work, everything being as before; None without one.
 
-    `begin` starts a pass over the data and clears `loss`, to which every `run` adds; `rewind` undoes
-    what runs changed. Seen to work: from the same state a replay gives the loss of an eager run,
+    `begin` starts a pass over the data and clears `loss`, to which every `run` adds; `fetch` comes
+    before each of them, unrecorded; `rewind` undoes what runs changed. Seen to work: from the same state a replay gives the loss of an eager run,
     and, where `differs`, on the next batch another one. (A graph captured on the wrong device is
     empty, and an optimizer then goes on with the first batch's gradients, in silence.) Raises what
     says that memory ran out, as it is.
     """
     try:
         begin()
+        fetch()
         run()
         expected = loss.item()
         for _ in range(_WARM_UP - 1):
             begin()
+            fetch()
             run()
         rewind()
         begin()
         replay = recorder.record(run, generators)
         rewind()
         begin()
+        fetch()
         replay()
         first = loss.item()
         if not _close(first, expected):
             raise RuntimeError(f"a replay's loss is {first:g}, an eager run's {expected:g}")
         loss.zero_()
         if differs:
+            fetch()
             replay()
             if loss.item() == first:
                 raise RuntimeError("two replays on different data give the same loss")

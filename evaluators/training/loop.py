@@ -110,6 +110,7 @@ def train_network(
             if recorder is not None and epoch == begun + 1:
                 take_step = step.captured(recorder) or step
             for _ in range(steps):
+                step.fetch()
                 take_step()
             train_loss = step.loss_sum.item() / steps  # the epoch's first wait for the device
             _check_finite(train_loss, "training", epoch)

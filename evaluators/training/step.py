@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..data.feed import Feed
 from ..data.split import Split
 from .augment import Augment
 from .average import MovingAverage
@@ -51,6 +52,7 @@ class TrainingStep:
         self.loss_sum = torch.zeros((), device=device)
         self._next = torch.zeros(1, dtype=torch.int64, device=device)
         self._order = torch.zeros(steps, size, dtype=torch.int64, device=device)
+        self._feed = Feed(data, size, device) if data.streams else None
         self._shares = torch.ones(steps, dtype=torch.float64, device=device)
         # Fused optimizers read their rate on the device (CUDA's as float32); others ask for its
         # value, which on a GPU would wait unless it lies in main memory.
@@ -72,9 +74,14 @@ class TrainingStep:
         self._restart()
 
     def __call__(self) -> None:
+        """`fetch` comes before each call."""
         batch = self._order.index_select(0, self._next)[0]
         self._rate.copy_(self._rates.index_select(0, self._next_rate)[0])
-        images, labels = self._augment(self._data.batch(batch)), self._data.labels[batch]
+        if self._feed is None:
+            images = self._data.batch(batch)
+        else:
+            images = self._data.normalised(self._feed.place)
+        images, labels = self._augment(images), self._data.labels[batch]
         if self._mix is not None:
             images, labels = self._mix(images, labels, self._shares.index_select(0, self._next)[0])
         self._optimizer.zero_grad()
@@ -85,6 +92,11 @@ class TrainingStep:
         self._next += 1
         if self._next_rate is not self._next:
             self._next_rate += 1
+
+    def fetch(self) -> None:
+        """Have the next batch on the device: one that streams, since the others are there."""
+        if self._feed is not None:
+            self._feed.fetch()
 
     def captured(self, recorder: Recorder) -> Run | None:
         """The whole step as one recording, the training being where it was; see `recorded`."""
@@ -97,6 +109,7 @@ class TrainingStep:
             self,
             recorder,
             begin=self._restart,
+            fetch=self.fetch,
             rewind=rewind,
             loss=self.loss_sum,
             generators=generators,
@@ -109,6 +122,8 @@ class TrainingStep:
         self._next.zero_()
         self._next_rate.zero_()
         self.loss_sum.zero_()
+        if self._feed is not None:
+            self._feed.begin(self._order)
 
     def _gradients(self, images: Tensor, labels: Tensor) -> Tensor:
         """Give the weights the batch's gradients, and return its loss.

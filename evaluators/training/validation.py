@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..data.feed import Feed
 from ..data.split import Split
 from .capture import Recorder, Run, recorded
 from .recipe import TrainingSettings
@@ -44,6 +45,7 @@ class Validation:
         labels[: min(count, full * size)] = split.labels[: full * size]
         self._labels = labels.view(full, size)
         self._rest = slice(full * size, count)
+        self._feed = Feed(split, size, device) if split.streams else None
         self._next = torch.zeros(1, dtype=torch.int64, device=device)
         self._totals = torch.zeros(2, device=device)
         self._recorder, self._run = recorder, self._batch
@@ -56,6 +58,7 @@ class Validation:
             self._run = self._captured(recorder) or self._batch
         self._restart()
         for _ in range(len(self._chosen)):
+            self._fetch()
             self._run()
         if self._rest.start < self._rest.stop:
             self._add(self._split.batch(self._rest), self._split.labels[self._rest])
@@ -67,6 +70,7 @@ class Validation:
             self._batch,
             recorder,
             begin=self._restart,
+            fetch=self._fetch,
             rewind=lambda: None,
             loss=self._totals[1],
             differs=len(self._chosen) > 1,
@@ -75,10 +79,19 @@ class Validation:
     def _restart(self) -> None:
         self._next.zero_()
         self._totals.zero_()
+        if self._feed is not None:
+            self._feed.begin(self._chosen)
+
+    def _fetch(self) -> None:
+        if self._feed is not None:
+            self._feed.fetch()
 
     def _batch(self) -> None:
-        chosen = self._chosen.index_select(0, self._next)[0]
-        self._add(self._split.batch(chosen), self._labels.index_select(0, self._next)[0])
+        if self._feed is None:
+            images = self._split.batch(self._chosen.index_select(0, self._next)[0])
+        else:
+            images = self._split.normalised(self._feed.place)
+        self._add(images, self._labels.index_select(0, self._next)[0])
         self._next += 1
 
     def _add(self, images: Tensor, labels: Tensor) -> None:

@@ -1,10 +1,11 @@
 """Trainings of small networks on one GPU, stage by stage; each row is kept as soon as it is there.
 
 Stages: `profile`, the share of time in kernels; `switches`, every switch in turn; `rivals`, plain
-loops beside us, one with its data on the GPU too; `at-once`, 1, 2, 4 and 8 processes; `batch`, which
-batch size ranks as long trainings do, and how fast it is. Every way has a process of its own, the
+loops beside us, one with its data on the GPU too; `at-once`, 1, 2, 4 and 8 processes; `batch`,
+which batch size ranks as long trainings do, and how fast it is. Every way has a process of its own, the
 ways take turns in another order for every network, and each trains it twice: cold and warm.
-Images are made here (CIFAR-10's shape, labels that can be learned). Needs torch, numpy, yaml; `batch` scipy.
+Images are made here (CIFAR-10's shape, labels that can be learned). Needs torch, numpy, yaml, and
+for `batch` scipy.
 Run: python -m convnas.benchmarks.evaluator_gpu STAGE [--device cuda] [--trials 8]
 """
 
@@ -149,7 +150,7 @@ Drawn = Sequence[Architecture]
 
 
 def _compare(ways: Sequence[Way | ProcessATrial], drawn: Drawn, kept: Kept, device: str) -> None:
-    """Every way in turn for every network, in an order that moves on; the first network warms up."""
+    """Every way for every network, in an order that moves on; the first network warms up."""
     for way in ways:
         way.ask(drawn[0])
     for number, arch in enumerate(drawn[1:]):
@@ -199,7 +200,7 @@ def _at_once(told: Row, drawn: Drawn, kept: Kept, asked: argparse.Namespace) -> 
 
 
 def _batch(told: Row, drawn: Drawn, kept: Kept, asked: argparse.Namespace) -> None:
-    """Kendall's tau between brief trainings with a batch size and long ones with 64, another seed."""
+    """Kendall's tau of brief trainings with a batch size and long ones with 64, another seed."""
     from scipy.stats import kendalltau
 
     long = told | {"epochs": 4 * asked.epochs, "batch": 64}
@@ -225,7 +226,7 @@ STAGES: dict[str, Callable[[Row, Drawn, Kept, argparse.Namespace], None]] = {
 
 
 def _made(folder: Path, images: int) -> Path:
-    """A file of `images` pictures of 32 x 32 bytes in three colours: a class's pattern and noise."""
+    """A file of `images` pictures of 32 x 32 coloured pixels: a class's pattern and noise."""
     rng = np.random.default_rng(0)
     labels = rng.integers(10, size=images)
     patterns = rng.integers(64, 192, (10, *INPUT))

@@ -2,8 +2,8 @@
 
 A process a way: libraries keep the kernels they chose for a shape, so a way that runs after another
 in one process is handed its choices. It reads a JSON object a line, {"architecture", "seed"}, and
-answers with one: `cold`, the seconds of the first training of that network here, `warm`, of the same
-again, and `accuracy`.
+answers with one: `cold`, the seconds of the first training of that network here, `warm`, of the
+same again, and `accuracy`.
 """
 
 from __future__ import annotations

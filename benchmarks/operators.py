@@ -1,6 +1,6 @@
 """Every operator against the source document's form, vanilla of the same shape, and its flops.
 
-Run: python -m convnas.benchmarks.operators [--device cuda] [--dtype bfloat16] [--graphs] [--rounds N]
+Run: python -m convnas.benchmarks.operators [--device cuda] [--dtype bfloat16] [--graphs]
 
 Each row is timed in turn with its rivals, one torch thread. "inference" is the layer in evaluation
 mode, "folded" what `fold_batch_norm` makes of it, "training" forward and backward. Vanilla is

@@ -20,7 +20,7 @@ def check_device(name: str) -> None:
 
 
 def resolve_device(name: str) -> torch.device:
-    """ "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:<index>" as a device that exists."""
+    """ "auto" (a GPU where there is one), "cpu", "cuda", "cuda:<index>" as a device that exists."""
     check_device(name)
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -36,7 +36,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_devices(name: str) -> list[torch.device]:
-    """Every device that a config's `device` stands for: with "auto" and "cuda" all GPUs there are."""
+    """Every device that a config's `device` stands for: of "auto" and "cuda" all GPUs there are."""
     first = resolve_device(name)
     if first.type == "cpu" or name not in ("auto", "cuda"):
         return [first]

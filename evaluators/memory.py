@@ -1,4 +1,4 @@
-"""How much memory an evaluation will take, beforehand and roughly, so that workers can be counted."""
+"""How much memory an evaluation will take, beforehand and roughly: workers are counted by it."""
 
 from __future__ import annotations
 

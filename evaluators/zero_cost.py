@@ -2,8 +2,8 @@
 
 Some agree well with accuracy in one space and not at all in the next: look at their rank
 correlation first (`convnas fidelity` prints it), and use them to leave out the worst, not to crown
-a winner. SNIP: Lee et al. (ICLR 2019); grad-norm, synflow as scores of architectures: Abdelfattah et
-al. (ICLR 2021), after Tanaka et al. (NeurIPS 2020); NASWOT: Mellor et al. (ICML 2021).
+a winner. SNIP: Lee et al. (ICLR 2019); grad-norm, synflow as scores of architectures: Abdelfattah
+et al. (ICLR 2021), after Tanaka et al. (NeurIPS 2020); NASWOT: Mellor et al. (ICML 2021).
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Feed:
         self._given = 0
 
     def begin(self, order: Tensor) -> None:
-        """From now on the batches of these rows: (batches, size) numbers of the split's examples."""
+        """From now on these batches: (batches, size) numbers of the split's examples."""
         for future in self._coming:
             future.cancel()
         self._coming.clear()

@@ -79,7 +79,7 @@ def cached_images(
 def _fill(
     folder: Path, files: Sequence[Path], shape: tuple[int, int, int], progress: Progress
 ) -> None:
-    """Decode the pieces that are not marked as done. A mark is written when its piece is on disk."""
+    """Decode the pieces that are not marked as done. A piece is on disk before its mark is."""
     starts = range(0, len(files), _PIECE)
     sizes = {"pixels": len(files) * int(np.prod(shape)), "moments": len(files) * shape[0] * 16}
     sizes["done"] = len(starts)

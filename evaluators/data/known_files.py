@@ -33,7 +33,7 @@ class KnownFilesSettings(DivisionSettings):
 
 @dataclass(frozen=True)
 class Download:
-    """One file as published: where, and the md5 digest of what is there (as torchvision knows it)."""
+    """One file as published: where, and the md5 digest of what is there (torchvision's)."""
 
     url: str
     md5: str

@@ -1,4 +1,4 @@
-"""Examples of one split as tensors, kept as their source gives them and normalised batch by batch."""
+"""Examples of one split as tensors, kept as their source gives them, normalised batch by batch."""
 
 from __future__ import annotations
 

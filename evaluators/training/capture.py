@@ -148,8 +148,8 @@ def recorded(
     """`run` as a recording that was seen to work, everything being as before; None without one.
 
     `begin` starts a pass over the data and clears `loss`, to which every `run` adds; `fetch` comes
-    before each of them, unrecorded; `rewind` undoes what runs changed. Seen to work: from the same state a replay gives the loss of an eager run,
-    and, where `differs`, on the next batch another one. (A graph captured on the wrong device is
+    before each of them, unrecorded; `rewind` undoes what runs changed. Seen to work: from the same
+    state a replay gives the loss of an eager run, and, where `differs`, on the next batch another. (A graph captured on the wrong device is
     empty, and an optimizer then goes on with the first batch's gradients, in silence.) Raises what
     says that memory ran out, as it is.
     """

@@ -1,4 +1,7 @@
-"""Mixup: training on mixtures of two images and of their labels (Zhang et al., arXiv 1710.09412)."""
+"""Mixup: training on mixtures of two images and of their labels.
+
+Source: Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, arXiv 1710.09412.
+"""
 
 from __future__ import annotations
 

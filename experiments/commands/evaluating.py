@@ -39,8 +39,10 @@ def tabulate(
     """
     from ..analysis.tabulate import tabulate as make
     from ..config.schema import read_config
+    from .terminal import prepare_data
 
     settings = read_config(config, workers=number(workers), device=device)
+    prepare_data(settings)
     out = out or Path(f"{settings.name}.table.gz")
 
     def tell(done: int, total: int, news: str) -> None:
@@ -107,8 +109,10 @@ def fidelity(
     from ..analysis.fidelity import fidelity as compare
     from ..analysis.fidelity_report import lines, verdict
     from ..config.schema import read_config
+    from .terminal import prepare_data
 
     settings = read_config(config, workers=number(workers), device=device)
+    prepare_data(settings)
     out = out or Path(f"{settings.name}.fidelity")
     asked = Asked(architectures, long, seeds)
     found = compare(settings, out, asked, lambda line: click.echo(line, err=True))

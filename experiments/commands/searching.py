@@ -50,9 +50,11 @@ def launch(
     """
     quiet_optuna()
     from .. import experiment
-    from .terminal import LaunchView
+    from .terminal import LaunchView, prepare_data
 
     run, settings = experiment.plan(config, out, workers=number(workers), **changes)
+    if not settings.backend.machines:
+        prepare_data(settings)
     with LaunchView() as view:
         launched = experiment.launch(
             run, settings, view, lambda url: click.echo(f"dashboard: {url}", err=True)

@@ -11,7 +11,9 @@ from rich import progress as bars
 from rich.console import Console
 from rich.table import Table
 
+from ... import evaluators
 from ...search_space.budget import format_quantity
+from ..config.schema import ExperimentConfig
 from ..run.objectives import COSTS
 from ..run.results import Found
 from ..search.progress import Progress
@@ -65,6 +67,43 @@ class LaunchView:
         elif progress.news:
             line = f"{progress.done}/{progress.total}  {words}  ({progress.news})"
             self._console.print(line, soft_wrap=True)
+
+
+def prepare_data(config: ExperimentConfig) -> None:
+    """Decode what a config's data keeps on disk, with a bar, before workers would wait for it."""
+    input = config.space.get("input")
+    if input is None:
+        return
+    proxy = config.evaluator.get("name") == "proxy"
+    console = Console(stderr=True, **AS_IT_IS)
+    bar = bars.Progress(
+        bars.TextColumn("decoding images"),
+        bars.BarColumn(bar_width=None),
+        bars.MofNCompleteColumn(),
+        bars.TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    task = bar.add_task("")
+    tenths = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal tenths
+        bar.start()
+        bar.update(task, completed=done, total=total)
+        if not console.is_terminal and 10 * done // total >= tenths:
+            console.print(f"decoding images: {done} of {total}")
+            tenths = 10 * done // total + 1
+
+    try:
+        evaluators.prepare_data(
+            config.data,
+            tuple(input),
+            resolution=config.evaluator.get("resolution") if proxy else None,
+            progress=tell,
+        )
+    finally:
+        bar.stop()
 
 
 def _words(progress: Progress) -> str:

@@ -66,7 +66,7 @@ def test_grad_norm_adds_up_the_norms_of_the_layers():
 def test_synflow_is_the_flow_through_all_paths_counted_once_a_layer():
     net, (images, labels) = linear(4, 5, 3), batch()
     first, first_bias, second, _ = (p.detach().abs().double().numpy() for p in net.parameters())
-    # Each layer's weights see what flows through them: the second all, the first all but the biases.
+    # Weights see what flows through them: the second layer's all, the first's all but the biases.
     by_second = (second @ (first.sum(1) + first_bias)).sum()
     by_first = (second @ first.sum(1)).sum()
     assert synflow(net, images, labels) == pytest.approx(math.log(by_first + by_second))

@@ -1,4 +1,4 @@
-"""Data in the formats it comes in: written here byte by byte as their descriptions say, and real."""
+"""Data in the formats it comes in: written here byte by byte as they are described, and real."""
 
 from __future__ import annotations
 

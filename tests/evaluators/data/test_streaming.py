@@ -1,4 +1,4 @@
-"""Folders of images that stay on disk: the cache they are decoded into, and trainings that read it."""
+"""Folders of images that stay on disk: the cache they are decoded into, and its trainings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 
 from convnas import Architecture, Choice
 from convnas.evaluators import (
+    ProxyTraining,
     TrainingSettings,
     create,
     data_bytes,
@@ -19,7 +20,7 @@ from convnas.evaluators import (
     prepare_data,
     train_network,
 )
-from convnas.evaluators.data import image_cache
+from convnas.evaluators.data import image_cache, pictures
 from convnas.evaluators.data.feed import Feed
 from convnas.evaluators.data.split import Split
 from convnas.search_space import InputError, build_network
@@ -134,6 +135,7 @@ def test_the_proxy_decodes_at_its_own_resolution_and_takes_the_space_s_architect
         classes=2,
         device="cpu",
     )
+    assert isinstance(evaluator, ProxyTraining)
     assert evaluator.data.train.pixels.shape[1:] == (3, 4, 4)
     arch = Architecture("resnet-cifar", INPUT, 2, (Choice("vanilla"),) * 3)
     assert np.isfinite(evaluator.evaluate(arch, seed=0).score)
@@ -141,7 +143,8 @@ def test_the_proxy_decodes_at_its_own_resolution_and_takes_the_space_s_architect
 
 def counted(monkeypatch, fail_at=None):
     """Notes which images are decoded, and fails at one of them as if it were killed there."""
-    seen, decode = [], image_cache.decoded
+    seen: list[Path] = []
+    decode = pictures.decoded
 
     def noting(path, shape):
         if len(seen) == fail_at:

@@ -1,4 +1,4 @@
-"""Trainings that end in the middle go on to the same bits; checkpoints of anything else are refused."""
+"""Trainings that end in the middle go on to the same bits; other checkpoints are refused."""
 
 from __future__ import annotations
 

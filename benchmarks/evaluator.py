@@ -30,7 +30,8 @@ from convnas.benchmarks import dataloader_trial
 from convnas.benchmarks.record import keep
 from convnas.benchmarks.timing import conditions
 from convnas.evaluators import create, load_data
-from convnas.experiments.config.schema import demo_config, read_config
+from convnas.experiments import read_config
+from convnas.experiments.config.schema import demo_config
 from convnas.experiments.search.jobs import Job, Outcome, run_jobs, setup_of
 from convnas.experiments.workers.pool import WorkerPool
 

@@ -26,7 +26,8 @@ import yaml
 
 from convnas.benchmarks.record import keep
 from convnas.benchmarks.timing import conditions
-from convnas.experiments.config.schema import demo_config, read_config
+from convnas.experiments import read_config
+from convnas.experiments.config.schema import demo_config
 from convnas.experiments.nni_backend.driver.experiment_profile import profile
 from convnas.experiments.nni_backend.driver.manager import Manager
 from convnas.experiments.nni_backend.guard import guarded_shell

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from convnas import Architecture, Budget, FeasibleSet, SearchSpace, evaluators, strategies
 from convnas.benchmarks.record import keep
+from convnas.experiments import ExperimentConfig, read_config
 from convnas.experiments.analysis.agreement import agreement
 from convnas.experiments.analysis.statistics import band, holm, paired_p
-from convnas.experiments.config.schema import ExperimentConfig, demo_config, read_config
+from convnas.experiments.config.schema import demo_config
 from convnas.experiments.machine import conditions
 from convnas.search_space.chain.score import SCORE, Additive, fitted
 

@@ -14,6 +14,7 @@ from ..search_space.errors import unknown_name
 from .base import Evaluator
 from .data.dataset import SearchData, load_data, read_data_settings
 from .device import resolve_device
+from .hook import is_hook, load_hook
 from .proxy import ProxySettings, ProxyTraining
 from .settings import Settings, read_settings
 from .tabular import Tabular, TabularSettings
@@ -85,9 +86,15 @@ def create(
 ) -> Evaluator:
     """The evaluator of a config's `evaluator:` and `data:`, for architectures of this input.
 
-    The seed divides the data. InputError where settings, data and input do not fit together or the
-    device is absent.
+    One of your own, `name: "python:MODULE:NAME"`, is called with its other settings, the data's, and
+    the keywords input, classes, device and seed; it returns an `Evaluator`. The seed divides the
+    data. InputError where settings, data and input do not fit together or the device is absent.
     """
+    if _is_own(evaluator):
+        own = {key: value for key, value in evaluator.items() if key != "name"}
+        where: dict[str, Any] = {"input": input, "classes": classes, "device": device, "seed": seed}
+        made: Evaluator = load_hook(evaluator["name"], "evaluator.name")(own, dict(data), **where)
+        return made
     settings = _read_evaluator_settings(evaluator)
     read_data_settings(data)
     given = Given(data, input, classes, resolve_device(device), seed)
@@ -95,9 +102,16 @@ def create(
 
 
 def check_settings(evaluator: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-    """InputError for a name, key or value that means nothing, without loading anything."""
+    """InputError for a name, key or value that means nothing, without loading any data."""
+    if _is_own(evaluator):
+        load_hook(evaluator["name"], "evaluator.name")
+        return
     _read_evaluator_settings(evaluator)
     read_data_settings(data)
+
+
+def _is_own(evaluator: Mapping[str, Any]) -> bool:
+    return isinstance(evaluator, Mapping) and is_hook(evaluator.get("name"))
 
 
 def _read_evaluator_settings(evaluator: Mapping[str, Any]) -> Settings:

@@ -9,12 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config.schema import ExperimentConfig, read_config
+    from .config.schema import ExperimentConfig
     from .errors import RunError
     from .experiment import Launched, launch, plan
     from .nni_backend.trial.trial import NNITrial, nni_trial
     from .run.directory import RunDirectory
     from .run.results import Found, best_of, status
+    from .search.prepare import read_config
     from .search.progress import Progress
 
 _FILE_OF = {
@@ -29,7 +30,7 @@ _FILE_OF = {
     "launch": "experiment",
     "nni_trial": "nni_backend.trial.trial",
     "plan": "experiment",
-    "read_config": "config.schema",
+    "read_config": "search.prepare",
     "status": "run.results",
 }
 

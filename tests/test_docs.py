@@ -89,8 +89,7 @@ def test_every_key_of_a_config_is_described() -> None:
     from convnas.evaluators.data.examples import DivisionSettings
     from convnas.evaluators.latency.measure import LatencySettings
     from convnas.experiments import ExperimentConfig
-    from convnas.experiments.config.schema import Pruner
-    from convnas.experiments.search.zero_cost import ZeroCostUse
+    from convnas.experiments.config.sections import Pruner, ZeroCostUse
     from convnas.search_space.chain.stage_options import StageOptions
     from convnas.search_space.space import _KEYS
 

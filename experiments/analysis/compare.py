@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from ...evaluators.table import Table
 from ...search_space import Architecture, FeasibleSet
 from ...search_space.errors import InputError
 from ...search_space.files import atomic_write
-from ..config.schema import ExperimentConfig, as_yaml, check_continues, read_config, resolved
+from ..config.schema import ExperimentConfig, as_yaml, check_continues, parse_config, resolved
 from ..run.directory import RunDirectory
 from ..run.outputs import refusals
 from ..search import zero_cost_fit
 from ..search.jobs import setup_of, slots_of
+from ..search.prepare import Prepared
 from ..search.signals import StopRequest
 from ..workers.pool import WorkerPool
 from .compare_report import markdown, picture
@@ -32,7 +34,7 @@ _CONFIG = "config.yaml"
 
 
 def compare(
-    config: ExperimentConfig,
+    prepared: Prepared,
     names: list[str],
     repeats: int,
     folder: Path,
@@ -42,24 +44,24 @@ def compare(
 
     Raises InputError, also where `folder` holds another experiment's comparison.
     """
+    config = prepared.config
     if len(config.objectives) > 1:
         raise InputError("objectives", config.objectives, "compare looks at accuracy alone")
     config = resolved(config, device=str(resolve_device(config.device)))
     names_and_settings(config, names)
     kept = _open(folder, config)
-    space = config.search_space()
-    config = zero_cost_fit.with_measured(
-        config, kept, config.feasible(space), folder / "log.txt", tell
+    prepared = zero_cost_fit.with_measured(
+        replace(prepared, config=config), kept, log_path=folder / "log.txt", log=tell
     )
+    config, feasible = prepared.config, prepared.feasible
     _keep(folder, config)
-    feasible = config.feasible(space)
     setup = setup_of(config, feasible.cheapest())
     slots = slots_of(config, feasible.dearest(), trials=config.trials * repeats)
     with (
         WorkerPool(slots, setup, log=folder / "log.txt", timeout=config.trial_timeout) as pool,
         StopRequest(pool.wake) as stop,
     ):
-        runs = compared(config, names, repeats, pool, folder, stop=lambda: stop.asked, tell=tell)
+        runs = compared(prepared, names, repeats, pool, folder, stop=lambda: stop.asked, tell=tell)
     if runs is None:
         return None
     result = summary(runs, config.trials, _truth(config, feasible))
@@ -102,7 +104,7 @@ def _open(folder: Path, config: ExperimentConfig) -> ExperimentConfig | None:
             raise InputError("out", str(folder), "a run of launch is there; choose another folder")
         folder.mkdir(parents=True, exist_ok=True)
         if kept.exists():
-            found = read_config(kept)
+            found = parse_config(kept)
             check_continues(found, config)
             return found
         if any(folder.iterdir()):

@@ -24,6 +24,7 @@ from ..config.schema import ExperimentConfig
 from ..errors import RunError
 from ..machine import conditions
 from ..search.jobs import Job, Outcome, run_jobs, setup_of, slots_of
+from ..search.prepare import Prepared
 from ..search.signals import StopRequest
 from ..workers.pool import WorkerPool
 from .fidelity_report import Level, markdown, picture, summary
@@ -45,14 +46,14 @@ class Asked:
 
 
 def fidelity(
-    config: ExperimentConfig, folder: Path, asked: Asked, tell: Callable[[str], None]
+    prepared: Prepared, folder: Path, asked: Asked, tell: Callable[[str], None]
 ) -> dict[str, Any] | None:
     """Train, compare, and write fidelity.json, .md and .png into `folder`; None where stopped.
 
     Raises InputError, and RunError where workers cannot start or too few trainings succeed.
     """
+    config, feasible = prepared.config, prepared.feasible
     levels = _levels(config, asked)
-    feasible = config.feasible(config.search_space())
     if feasible.count < asked.count:
         allowed = f"the space has {feasible.count:,} architectures inside the budget"
         raise InputError("architectures", asked.count, allowed)

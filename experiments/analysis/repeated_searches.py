@@ -25,6 +25,7 @@ from ...search_space import Architecture, FeasibleSet
 from ...search_space.errors import InputError
 from ..config.schema import ExperimentConfig
 from ..errors import RunError
+from ..search.prepare import Prepared
 from ..workers.events import Failed, Scored
 from ..workers.pool import WorkerPool
 
@@ -110,7 +111,7 @@ def names_and_settings(config: ExperimentConfig, names: list[str]) -> dict[str, 
 
 
 def compared(
-    config: ExperimentConfig,
+    prepared: Prepared,
     names: list[str],
     repeats: int,
     pool: WorkerPool,
@@ -125,7 +126,7 @@ def compared(
     """
     if repeats < 2:
         raise InputError("repeats", repeats, "it must be at least 2, or there is nothing to tell")
-    feasible = config.feasible(config.search_space())
+    config, feasible = prepared.config, prepared.feasible
     readings = Readings(folder / "readings.jsonl")
     runs = []
     for name, settings in names_and_settings(config, names).items():

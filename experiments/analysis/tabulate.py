@@ -20,6 +20,7 @@ from ..errors import RunError
 from ..machine import conditions
 from ..run.outputs import check_target
 from ..search.jobs import Job, Outcome, run_jobs, setup_of, slots_of
+from ..search.prepare import Prepared
 from ..search.signals import StopRequest
 from ..workers.pool import WorkerPool
 
@@ -67,14 +68,14 @@ class Journal:
 
 
 def tabulate(
-    config: ExperimentConfig, out: Path, *, seeds: int, tell: Tell = lambda done, all_, news: None
+    prepared: Prepared, out: Path, *, seeds: int, tell: Tell = lambda done, all_, news: None
 ) -> Table | None:
     """Evaluate every architecture inside the config's budget, with seeds 0 to `seeds` - 1.
 
     The table is written to `out`; None where the user stopped it before the end. Raises
     InputError, and RunError when workers cannot start.
     """
-    feasible = config.feasible(config.search_space())
+    config, feasible = prepared.config, prepared.feasible
     total = feasible.count * seeds
     if total > _MOST:
         allowed = f"at most {_MOST:,} evaluations go into a table, this space asks for {total:,}"

@@ -18,7 +18,7 @@ import optuna
 from optuna.storages import BaseStorage, RDBStorage
 
 from ...search_space.errors import InputError
-from ..config.storage import Storage
+from ..config.sections import Storage
 from .ledger import CONFIG_KEY, Ledger, Lost, PostgresLedger, Taken
 
 if TYPE_CHECKING:

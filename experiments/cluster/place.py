@@ -9,7 +9,7 @@ from typing import Any
 from optuna.storages import BaseStorage, RDBStorage
 
 from ...search_space.errors import InputError
-from ..config.storage import Storage
+from ..config.sections import Storage
 from ..run.postgres import Database
 from .ledger import CONFIG_KEY, Ledger, PostgresLedger
 

@@ -6,24 +6,25 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-from ... import __version__, strategies
-from ...evaluators import resolve_devices
+from ... import __version__
 from ...search_space.errors import InputError
-from ..config.schema import ExperimentConfig, read_config
 from ..errors import RunError
-from ..experiment import pruner_of
 from ..ports import check_port
 from ..run import study as records
 from ..run.directory import RunDirectory
 from ..run.postgres import Database
-from ..search.jobs import setup_of, slots_of
-from ..search.loop import Ending
+from ..search.jobs import device_of, setup_of, slots_of
+from ..search.prepare import Prepared, prepared_from
 from ..search.progress import Progress
+from ..search.pruning import pruner_of
+from ..search.session import Session
 from ..search.signals import StopRequest
+from ..workers.dispatch import Ending
 from ..workers.pool import WorkerPool
-from .joining import join
+from .claim_loop import take_part
 from .place import StudyPlace, find
 
 _LOOK = 0.2
@@ -45,27 +46,23 @@ def work(
     with _errors(url):
         place = find(url, study)
         try:
-            config = read_config(place.config, device=device, workers=workers)
-            return _work(place, config, log)
+            prepared = prepared_from(place.config, device=device, workers=workers)
+            return _work(place, prepared, log)
         finally:
             place.close()
 
 
-def _work(
-    place: StudyPlace, config: ExperimentConfig, log: Callable[[str], None]
-) -> tuple[Ending, int]:
+def _work(place: StudyPlace, prepared: Prepared, log: Callable[[str], None]) -> tuple[Ending, int]:
+    config, feasible = prepared.config, prepared.feasible
     its = config.versions.get("convnas", __version__)
     if its != __version__:
         log(f"warning: the search was launched with convnas {its}, and this is {__version__}")
-    found = resolve_devices(config.device)
-    resolved = str(found[0]) if len(found) == 1 else "cuda"
-    config = config.model_copy(update={"device": resolved})
-    feasible = config.feasible(config.search_space())
-    strategy = config.strategy
+    config = config.model_copy(update={"device": device_of(config)})
+    prepared = replace(prepared, config=config)
     study = records.open_study(
         place.storage,
         place.study,
-        sampler=strategies.create(strategy.name, feasible, seed=config.seed, **strategy.settings),
+        sampler=prepared.strategy,
         pruner=pruner_of(config, log),
     )
     slots = slots_of(config, feasible.dearest(), trials=config.trials)
@@ -87,18 +84,8 @@ def _work(
                 ) as pool,
                 StopRequest(pool.wake) as stop,
             ):
-                ending = join(
-                    config,
-                    study,
-                    feasible,
-                    place.ledger,
-                    pool,
-                    stop=lambda: stop.asked,
-                    log=log,
-                    watch=count,
-                    on_best=lambda architecture: None,
-                    follow=False,
-                )
+                session = Session(prepared, study, pool, lambda: stop.asked, log, watch=count)
+                ending = take_part(session, place.ledger, follow=False)
         finally:
             # What the processes that train have printed: in a cluster's logs, or it is gone.
             for line in Path(output.name).read_text(errors="replace").splitlines():

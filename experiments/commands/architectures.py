@@ -19,13 +19,11 @@ def space(config: str, budget: str | None, as_json: bool) -> None:
 
     Also: how their multiply-adds are spread, and how each choice moves them on average.
     """
-    from ..config.schema import read_config
+    from ..search.prepare import prepared_from
     from .space_summary import summarised
 
-    settings = read_config(config, budget=budget)
-    whole = settings.search_space()
-    feasible = settings.feasible(whole)
-    summary = {**summarised(whole, feasible), **latency_range(feasible)}
+    prepared = prepared_from(config, budget=budget)
+    summary = {**summarised(prepared.space, prepared.feasible), **latency_range(prepared.feasible)}
     if as_json:
         emit(summary)
         return

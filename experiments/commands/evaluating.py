@@ -38,17 +38,17 @@ def tabulate(
     on when the same command is given again.
     """
     from ..analysis.tabulate import tabulate as make
-    from ..config.schema import read_config
+    from ..search.prepare import prepared_from
     from .terminal import prepare_data
 
-    settings = read_config(config, workers=number(workers), device=device)
-    prepare_data(settings)
-    out = out or Path(f"{settings.name}.table.gz")
+    prepared = prepared_from(config, workers=number(workers), device=device)
+    prepare_data(prepared.config)
+    out = out or Path(f"{prepared.config.name}.table.gz")
 
     def tell(done: int, total: int, news: str) -> None:
         click.echo(f"{done}/{total}  {news}", err=True)
 
-    table = make(settings, out, seeds=seeds, tell=tell)
+    table = make(prepared, out, seeds=seeds, tell=tell)
     if table is None:
         click.echo("stopped; the same command goes on", err=True)
         return 1
@@ -108,14 +108,14 @@ def fidelity(
     from ..analysis.fidelity import Asked
     from ..analysis.fidelity import fidelity as compare
     from ..analysis.fidelity_report import lines, verdict
-    from ..config.schema import read_config
+    from ..search.prepare import prepared_from
     from .terminal import prepare_data
 
-    settings = read_config(config, workers=number(workers), device=device)
-    prepare_data(settings)
-    out = out or Path(f"{settings.name}.fidelity")
+    prepared = prepared_from(config, workers=number(workers), device=device)
+    prepare_data(prepared.config)
+    out = out or Path(f"{prepared.config.name}.fidelity")
     asked = Asked(architectures, long, seeds)
-    found = compare(settings, out, asked, lambda line: click.echo(line, err=True))
+    found = compare(prepared, out, asked, lambda line: click.echo(line, err=True))
     if found is None:
         click.echo("stopped; the same command goes on", err=True)
         return 1
@@ -143,20 +143,21 @@ def latency(config: str, out: Path | None, again: bool, device: str | None, as_j
     The table that results estimates each network of the space; how well, it says itself. A config
     with `latency:`, a latency in its budget or among its objectives uses it.
     """
-    from ..config.schema import read_mapping, unmeasured
+    from ..config.schema import read_mapping
     from ..run.outputs import check_target, write_out
     from ..search.latency import table_of
+    from ..search.prepare import to_measure
 
     if out is not None:
         check_target(out)
-    settings = unmeasured(read_mapping(config), device=device)
+    settings = to_measure(read_mapping(config), device=device)
     space = settings.search_space()
 
     def progress(done: int, total: int) -> None:
         if done % 25 == 0 or done == total:
             click.echo(f"measured {done}/{total}", err=True)
 
-    table = table_of(settings, space, again=again, progress=progress)
+    table = table_of(settings.latency, space, again=again, progress=progress)
     if out is not None:
         write_out(out, json.dumps(table.to_dict(), indent=1) + "\n")
     if as_json:

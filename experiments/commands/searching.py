@@ -129,13 +129,13 @@ def compare(
     quiet_optuna()
     from ..analysis.compare import compare as run
     from ..analysis.compare_report import rows, said
-    from ..config.schema import read_config
+    from ..search.prepare import prepared_from
     from . import terminal as console
 
-    settings = read_config(config, workers=number(workers), **changes)
-    folder = out or Path("compare") / settings.name
+    prepared = prepared_from(config, workers=number(workers), **changes)
+    folder = out or Path("compare") / prepared.config.name
     result = run(
-        settings,
+        prepared,
         listed("strategies", names),
         repeats,
         folder,

@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from ... import evaluators
+from ...evaluators.table import stages_text
 from ...search_space.budget import format_quantity
 from ..config.schema import ExperimentConfig
 from ..run.objectives import COSTS
 from ..run.results import Found
 from ..search.progress import Progress
-from ..search.trial_log import stages_text
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -109,10 +109,10 @@ def planned(
 def _base(target: str, run_dir: str | None, config: str | None, seed: int) -> FinalTraining:
     from ...search_space import Architecture
     from ...search_space.errors import InputError
-    from ..config.schema import read_config
     from ..export.final_training import FinalTraining
     from ..run.directory import RunDirectory
     from ..run.results import need_best
+    from ..search.prepare import read_config
 
     if os.path.isdir(target):
         run = RunDirectory.existing(target)

@@ -1,8 +1,8 @@
-"""The experiment config: read, checked in full before anything runs, and kept in the run directory.
+"""The experiment config: what a file says, and what is kept of it in the run directory.
 
-What belongs to another room is checked by that room: `space` and `budget` by the search space,
-`evaluator` and `data` by the evaluators, the strategy's name by the strategies. Every error is an
-InputError with the dotted key, the value and what is allowed.
+Only keys and types are looked at here. `search/validate.py` asks the rooms whether their settings
+mean something, `search/prepare.py` builds what they describe. Every error is an InputError with the
+dotted key, the value and what is allowed.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ...search_space.errors import InputError, shortened
 from ...search_space.files import read_yaml
-from ..run.objectives import check_objectives
-from ..run.postgres import Database
-from ..search import latency, zero_cost
-from ..search.zero_cost import ZeroCostUse
-from .backend import Backend
 from .errors import as_input_error
-from .hooks import check_evaluator
-from .plugins import load_plugins
-from .storage import Storage
+from .sections import (
+    Backend,
+    Final,
+    NamedPart,
+    Pruner,
+    Seconds,
+    Section,
+    Settings,
+    Storage,
+    ZeroCostUse,
+)
 
 if TYPE_CHECKING:
     from ...search_space import Architecture, FeasibleSet, SearchSpace
@@ -37,55 +40,14 @@ MAY_CHANGE = frozenset(
 )
 """What may differ when an existing run is continued."""
 
-Settings = dict[str, Any]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class NamedPart(_Section):
-    """A thing chosen by name; its other keys are its own settings."""
-
-    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
-    name: str
-
-    @property
-    def settings(self) -> Settings:
-        return dict(self.model_extra or {})
-
-
-class Pruner(_Section):
-    """`none` by default: a proxy run is a few epochs, whose early ranking is mostly noise.
-
-    `median` is Optuna's: stop a trial below the median of earlier trials at the same epoch.
-    `asha` and `hyperband` stop what is not among the best of its rung, see `rungs.py`.
-    """
-
-    name: Literal["none", "median", "asha", "hyperband"] = "none"
-    startup_trials: Annotated[int, Field(ge=0)] = 5
-    warmup_epochs: Annotated[int, Field(ge=0)] = 1
-    eta: Annotated[int, Field(ge=2)] = 3
-    min_epochs: Annotated[int, Field(ge=1)] = 1
-    max_epochs: Annotated[int, Field(ge=1)] | None = None
-
-    @property
-    def has_rungs(self) -> bool:
-        return self.name in ("asha", "hyperband")
-
-
-class Final(_Section):
-    """The `top` best are scored again with `seeds` new seeds before a winner is named; 0: none."""
-
-    top: Annotated[int, Field(ge=0)] = 5
-    seeds: Annotated[int, Field(ge=1, le=1000)] = 3
-
-
-class ExperimentConfig(_Section):
+class ExperimentConfig(BaseModel):
     """One experiment. `training` is how `train` and `export` train, beyond the search's proxies;
     `latency` says on which device it is measured, and how, see `latency.py`; `track`
     names the tools that finished trials are copied to, see `tracking/`; `plugins` the modules that
     register operators, see `plugins.py`; `versions` is written by a launch, for people, and not read back."""
+
+    model_config = Section.model_config
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
     space: Settings
@@ -105,7 +67,7 @@ class ExperimentConfig(_Section):
     device: str = "auto"
     backend: Backend = Backend()
     storage: Storage | None = None
-    trial_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    trial_timeout: Seconds | None = None
     track: list[str] = []
     plugins: list[str] = []
     versions: dict[str, str] = {}
@@ -131,20 +93,30 @@ class ExperimentConfig(_Section):
             raise InputError("pruner.max_epochs", None, allowed)
         return int(epochs)
 
+    @property
+    def wants_latency(self) -> bool:
+        """Whether latency is a cost of this experiment's space."""
+        return bool(self.latency) or "latency" in self.budget or "latency" in self.objectives
+
     def search_space(self) -> SearchSpace:
         from ...search_space import SearchSpace
 
         return SearchSpace.from_config({"space": self.space})
 
     def feasible(self, space: SearchSpace) -> FeasibleSet[Architecture]:
-        """Raises InputError when no architecture of the space meets the budget."""
-        from ...search_space import Budget
-        from ..search.latency import timed
+        """The architectures of `space` inside the budget, and inside a zero-cost filter.
 
-        guided = zero_cost.guided(self.zero_cost, timed(self, space))
-        return guided.within(
-            Budget.from_config(self.budget), least=zero_cost.least_of(self.zero_cost)
-        )
+        Where latency is a cost and no table of it is given, it is measured now. Raises InputError
+        when no architecture meets the budget.
+        """
+        from ...search_space import Budget
+        from ..search import latency, zero_cost
+
+        if self.wants_latency:
+            space = space.timed(latency.table_of(self.latency, space).times)
+        guided = zero_cost.guided(self.zero_cost, space)
+        least = zero_cost.least_of(self.zero_cost)
+        return guided.within(Budget.from_config(self.budget), least=least)
 
 
 def demo_config() -> Path:
@@ -159,8 +131,8 @@ def read_mapping(path: str | Path) -> Settings:
     return content
 
 
-def read_config(source: str | Path | Mapping[str, Any], **changes: Any) -> ExperimentConfig:
-    """The config in a file or mapping, with `changes` (those not None) put over it, checked.
+def parse_config(source: str | Path | Mapping[str, Any], **changes: Any) -> ExperimentConfig:
+    """The config in a file or mapping, with `changes` (those not None) put over it.
 
     `changes`: trials, seed, workers, device; `strategy` (a name), `budget` (a limit on flops), and
     `backend` (a name), `port` and `host`.
@@ -183,66 +155,13 @@ def read_config(source: str | Path | Mapping[str, Any], **changes: Any) -> Exper
         kept = raw.get("budget")
         given["budget"] = {**(kept if isinstance(kept, dict) else {}), "flops": given["budget"]}
     try:
-        config = ExperimentConfig.model_validate({**raw, **given})
+        return ExperimentConfig.model_validate({**raw, **given})
     except ValidationError as e:
         raise as_input_error(e, ExperimentConfig) from e
-    _check_with_the_rooms(config)
-    return config
-
-
-def unmeasured(raw: Settings, *, device: str | None) -> ExperimentConfig:
-    """A config whose latency is about to be measured, on `device`; its budget is not looked at."""
-    kept = raw.get("latency") or {}
-    if not isinstance(kept, dict):
-        raise InputError("latency", kept, "it must be a mapping such as {device: cpu, batch: 1}")
-    own = {key: value for key, value in kept.items() if key not in ("measured", "table")}
-    given = {**own, **({"device": device} if device else {})}
-    wanted = {key: value for key, value in raw.items() if key not in ("budget", "objectives")}
-    try:
-        config = ExperimentConfig.model_validate({**wanted, "latency": given})
-    except ValidationError as e:
-        raise as_input_error(e, ExperimentConfig) from e
-    load_plugins(config.plugins)
-    latency.check(config)
-    return config
 
 
 def _name_of(section: Any) -> Any:
     return section.get("name") if isinstance(section, dict) else None
-
-
-def _check_with_the_rooms(config: ExperimentConfig) -> None:
-    from ... import strategies
-    from ...evaluators import RetrainSettings
-    from ...evaluators.device import check_device
-    from ...evaluators.settings import read_settings
-    from ..tracking import check_trackers
-
-    load_plugins(config.plugins)
-    check_device(config.device)
-    check_objectives(config.objectives)
-    check_trackers(config.track)
-    if config.storage is not None:
-        Database.parse(config.storage.url, config.name, key="storage.url")
-        if config.storage.grace < 2 * config.storage.heartbeat:
-            allowed = f"it must be at least twice the heartbeat, {config.storage.heartbeat:g}"
-            raise InputError("storage.grace", config.storage.grace, allowed)
-        if config.backend.name == "nni":
-            allowed = "NNI runs the trials of one machine: local, or leave storage out"
-            raise InputError("backend.name", "nni", allowed)
-    if len(config.objectives) > 1 and config.pruner.name == "median":
-        raise InputError(
-            "pruner.name", "median", "with several objectives: none, asha or hyperband"
-        )
-    check_evaluator(config.evaluator, config.data)
-    read_settings(RetrainSettings, config.training, "training")
-    latency.check(config)
-    zero_cost.check(config.zero_cost, config.strategy.name)
-    if config.pruner.has_rungs and config.epochs <= config.pruner.min_epochs:
-        allowed = f"it must be less than the {config.epochs} epochs of an evaluation"
-        raise InputError("pruner.min_epochs", config.pruner.min_epochs, allowed)
-    feasible = config.feasible(config.search_space())
-    strategies.create(config.strategy.name, feasible, **config.strategy.settings)
 
 
 def resolved(config: ExperimentConfig, *, device: str) -> ExperimentConfig:

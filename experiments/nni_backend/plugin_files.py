@@ -5,13 +5,12 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from ...search_space.errors import InputError
-from ..config.schema import ExperimentConfig, read_config
 from ..run.outputs import write_out
+from ..search.prepare import Prepared, prepared_from
 from .driver.experiment_profile import TUNER
 from .parameters import nni_space
 
@@ -48,20 +47,15 @@ className: {TUNER}
 """
 
 
-def search_space_of(config: ExperimentConfig) -> dict[str, Any]:
-    """NNI's search space for an experiment: {"stage1.conv": {"_type": "choice", ...}, ...}."""
-    return nni_space(config.feasible(config.search_space()).distributions)
-
-
 def write_plugin_files(source: Path, folder: Path) -> list[Path]:
     """Write `nni.yml`, `trial.py` and `tuner.yml` for the experiment of the config `source`.
 
     The config is copied where it is not in `folder` already. Nothing is overwritten: InputError.
     """
-    config = read_config(source)
+    prepared = prepared_from(source)
     own = folder / source.name
     texts = {
-        "nni.yml": _nni_config(config, own.absolute()),
+        "nni.yml": _nni_config(prepared, own.absolute()),
         "trial.py": _TRIAL.format(name="trial.py", config=own.name),
         "tuner.yml": _META,
     }
@@ -76,12 +70,13 @@ def write_plugin_files(source: Path, folder: Path) -> list[Path]:
     return paths
 
 
-def _nni_config(config: ExperimentConfig, own: Path) -> str:
+def _nni_config(prepared: Prepared, own: Path) -> str:
+    config = prepared.config
     workers = config.workers if isinstance(config.workers, int) else 1
     head = _HEAD.format(name="nni.yml", config=own.name)
     space = "".join(
         f"  {key}: {yaml.safe_dump(value, default_flow_style=True, width=10**6)}"
-        for key, value in search_space_of(config).items()
+        for key, value in nni_space(prepared.feasible.distributions).items()
     )
     settings = {
         "experimentName": config.name,

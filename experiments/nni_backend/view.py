@@ -12,6 +12,7 @@ from ..errors import RunError
 from ..run import study as records
 from ..run.directory import RunDirectory
 from ..run.soundness import sound_trials
+from ..search.prepare import prepare
 from .database import write_database
 from .driver.experiment_profile import experiment_id, profile
 from .driver.manager import Manager
@@ -36,7 +37,7 @@ def show(
     """
     check_place(host, port)
     config = run.read_config()
-    feasible = config.feasible(config.search_space())
+    feasible = prepare(config).feasible
     with tempfile.TemporaryDirectory(prefix="convnas-", ignore_cleanup_errors=True) as place:
         folder = Path(place)
         facts = profile(

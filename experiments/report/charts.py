@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..search.final_choice import Finalist
+from ..run.finalists import Finalist
 from . import facts
 
 Role = Literal["muted", "accent", "front", "bad"]

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ...search_space import Architecture, Choice
 from ..run import study as records
-from ..search.final_choice import Finalist
+from ..run.finalists import Finalist
 
 Factors = dict[str, str]
 

@@ -12,9 +12,9 @@ from ...search_space.errors import InputError
 from ..config.schema import ExperimentConfig, as_yaml
 from ..run import study as records
 from ..run.directory import RunDirectory
+from ..run.finalists import finalists
 from ..run.outputs import refusals, write_out
 from ..run.results import best_among, rungs_of, verdict
-from ..search.final_choice import finalists
 from . import facts, page
 from .charts import Chart, charts_of
 

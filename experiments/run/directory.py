@@ -18,7 +18,7 @@ from ...search_space import Architecture
 from ...search_space.errors import InputError
 from ...search_space.files import atomic_write, read_yaml
 from ..config.plugins import load_plugins
-from ..config.schema import ExperimentConfig, as_yaml, read_config, read_mapping
+from ..config.schema import ExperimentConfig, as_yaml, parse_config, read_mapping
 from .postgres import Database
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class RunDirectory:
         self.best_path = self.path / "best.yaml"
         self.log_path = self.path / "log.txt"
         self.lock_path = self.path / ".lock"
+        self._study: Path | Database | None = None
 
     @property
     def exists(self) -> bool:
@@ -50,12 +51,17 @@ class RunDirectory:
     @property
     def study(self) -> Path | Database:
         """Where the study is, as the run's config says; a file of the run by default."""
-        config = read_mapping(self.config_path) if self.exists else {}
-        storage = config.get("storage")
-        if not storage:
-            return self.study_path
-        url = storage["url"] if isinstance(storage, dict) else storage
-        return Database.parse(str(url), str(config.get("name")), key="storage.url")
+        if self._study is None and self.exists:
+            # Read once: of a run that goes on, the storage may not change.
+            config = read_mapping(self.config_path)
+            storage = config.get("storage")
+            if storage:
+                url = storage["url"] if isinstance(storage, dict) else storage
+                name = str(config.get("name"))
+                self._study = Database.parse(str(url), name, key="storage.url")
+            else:
+                self._study = self.study_path
+        return self._study or self.study_path
 
     @classmethod
     def existing(cls, path: str | Path) -> RunDirectory:
@@ -95,7 +101,8 @@ class RunDirectory:
             self.path.rmdir()
 
     def read_config(self) -> ExperimentConfig:
-        return read_config(self.config_path)
+        """As a launch has checked and written it: read, and not checked again."""
+        return parse_config(self.config_path)
 
     def write_config(self, config: ExperimentConfig) -> None:
         atomic_write(self.config_path, as_yaml(config))

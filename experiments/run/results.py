@@ -11,10 +11,10 @@ from ...search_space import Architecture
 from ...search_space.errors import InputError
 from ..config.schema import ExperimentConfig
 from ..search import zero_cost
-from ..search.final_choice import Finalist, finalists
 from ..search.pruning import Rung, correlations, rung_epochs
 from . import study as records
 from .directory import RunDirectory
+from .finalists import Finalist, finalists
 from .objectives import front
 from .postgres import Database
 

@@ -9,7 +9,8 @@ from typing import Any
 from ... import evaluators
 from ...search_space import Architecture
 from ..config.schema import ExperimentConfig
-from ..workers.events import Failed, Reported, Scored
+from ..workers.dispatch import Ending, Task, TaskSource, dispatch
+from ..workers.events import Event, Failed, Reported, Scored
 from ..workers.pool import WorkerPool
 from ..workers.resources import Need, worker_slots
 
@@ -41,28 +42,34 @@ def run_jobs(
 
     Jobs are drawn one by one as workers come free, so there may be very many.
     """
-    waiting = iter(jobs)
-    running: dict[int, tuple[Job, dict[int, Mapping[str, float]]]] = {}
-    number, exhausted = 0, False
-    while not stopped():
-        while pool.idle and not exhausted:
-            job = next(waiting, None)
-            if job is None:
-                exhausted = True
-                break
-            pool.submit(number, job.architecture.to_dict(), seed=job.seed, verdicts=False)
-            running[number] = (job, {})
-            number += 1
-        if exhausted and not running:
-            return True
-        for event in pool.wait(1.0):
-            job, epochs = running[event.trial]
-            if isinstance(event, Reported):
-                epochs[event.epoch] = event.metrics
-                continue
-            del running[event.trial]
-            done(job, _outcome(event, epochs))
-    return False
+    return dispatch(_Jobs(jobs, done), pool, stopped) == "done"
+
+
+class _Jobs(TaskSource):
+    def __init__(self, jobs: Iterable[Job], done: Callable[[Job, Outcome], None]) -> None:
+        self._waiting, self._done = enumerate(jobs), done
+        self._running: dict[int, tuple[Job, dict[int, Mapping[str, float]]]] = {}
+        self._all_given = False
+
+    def next(self) -> Task | None:
+        number, job = next(self._waiting, (0, None))
+        if job is None:
+            self._all_given = True
+            return None
+        self._running[number] = (job, {})
+        return Task(number, job.architecture, job.seed)
+
+    def hear(self, event: Event) -> bool:
+        job, epochs = self._running[event.trial]
+        if isinstance(event, Reported):
+            epochs[event.epoch] = event.metrics
+        else:
+            del self._running[event.trial]
+            self._done(job, _outcome(event, epochs))
+        return False
+
+    def ending(self) -> Ending | None:
+        return "done" if self._all_given and not self._running else None
 
 
 def _outcome(event: Scored | Failed, epochs: Mapping[int, Mapping[str, float]]) -> Outcome:
@@ -84,6 +91,12 @@ def setup_of(config: ExperimentConfig, example: Architecture, **changes: Any) ->
         "plugins": config.plugins,
         **changes,
     }
+
+
+def device_of(config: ExperimentConfig) -> str:
+    """The device in use, as it is kept; "cuda" where there are several. Raises InputError."""
+    found = evaluators.resolve_devices(config.device)
+    return str(found[0]) if len(found) == 1 else "cuda"
 
 
 def slots_of(config: ExperimentConfig, dearest: Architecture, *, trials: int) -> list[str]:

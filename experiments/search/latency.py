@@ -19,43 +19,38 @@ from ...search_space.files import read_json
 if TYPE_CHECKING:
     from ...evaluators.latency.table import LatencyTable, Progress
     from ...search_space import SearchSpace
-    from ..config.schema import ExperimentConfig
 
-NAME = "latency"
 NETWORKS = 16
 """Whole networks measured for a table: half for its factor, half for its error."""
 
 
-def is_wanted(config: ExperimentConfig) -> bool:
-    return bool(config.latency) or NAME in config.budget or NAME in config.objectives
-
-
-def timed(config: ExperimentConfig, space: SearchSpace) -> SearchSpace:
-    """The space with latency among its costs where the config wants it. Raises InputError."""
-    if not is_wanted(config):
-        return space
-    return space.timed(table_of(config, space).times)
-
-
-def check(config: ExperimentConfig) -> None:
+def check(section: Mapping[str, Any]) -> None:
     """Raises InputError for settings that mean nothing; measures nothing."""
-    _settings(config.latency)
+    _settings(section)
+
+
+def is_known(section: Mapping[str, Any]) -> bool:
+    """Whether the config says where its table is, so that nothing has to be measured."""
+    return "measured" in section or "table" in section
 
 
 def table_of(
-    config: ExperimentConfig,
+    section: Mapping[str, Any],
     space: SearchSpace,
     *,
     again: bool = False,
     progress: Progress = lambda done, total: None,
 ) -> LatencyTable:
-    """The config's table, measured now where there is none yet. Raises InputError."""
+    """The table that a config's `latency:` means, measured now where there is none yet.
+
+    Raises InputError.
+    """
     from ...evaluators.latency.table import LatencyTable, measured_table
 
-    if "measured" in config.latency:
-        return LatencyTable.from_dict(config.latency["measured"])
-    if "table" in config.latency:
-        return LatencyTable.from_dict(_read(config.latency["table"]), "latency.table")
+    if "measured" in section:
+        return LatencyTable.from_dict(section["measured"])
+    if "table" in section:
+        return LatencyTable.from_dict(_read(section["table"]), "latency.table")
     everything = space.within(None)
     rng = np.random.default_rng(0)
     sample = list(dict.fromkeys(everything.sample(rng, NETWORKS)))
@@ -63,20 +58,7 @@ def table_of(
         sample.append(sample[0])
     networks = [(arch, [part.key for part in space.parts_of(arch)]) for arch in sample]
     parts = space.parts().all()
-    return measured_table(
-        parts, networks, _settings(config.latency), again=again, progress=progress
-    )
-
-
-def with_measured(config: ExperimentConfig, kept: ExperimentConfig | None) -> ExperimentConfig:
-    """The config with the table in it: that of the run going on, `kept`, or its own."""
-    if not is_wanted(config):
-        return config
-    if kept is not None and "measured" in kept.latency:
-        measured = kept.latency["measured"]
-    else:
-        measured = table_of(config, config.search_space()).to_dict()
-    return config.model_copy(update={NAME: {**config.latency, "measured": measured}})
+    return measured_table(parts, networks, _settings(section), again=again, progress=progress)
 
 
 def _settings(latency: Mapping[str, Any]) -> Any:
@@ -84,7 +66,7 @@ def _settings(latency: Mapping[str, Any]) -> Any:
     from ...evaluators.settings import read_settings
 
     own = {key: value for key, value in latency.items() if key not in ("measured", "table")}
-    return read_settings(LatencySettings, own, NAME)
+    return read_settings(LatencySettings, own, "latency")
 
 
 def _read(path: Any) -> Any:

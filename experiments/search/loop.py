@@ -1,70 +1,48 @@
-"""The search loop: ask the strategy, hand out to workers, tell the study. One process does all three."""
+"""A search on this machine: one process asks the strategy, serves the workers, tells the study."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
-
-from ...search_space import Architecture
-from ..config.schema import ExperimentConfig
-from ..workers.events import Reported
-from ..workers.pool import WorkerPool
-from .propose import Asking, Proposal
-from .trial_log import Telling
-
-Ending = Literal["done", "exhausted", "stopped"]
+from ..workers.dispatch import Ending, Task, TaskSource
+from ..workers.events import Event
+from .propose import Proposal, Proposer
+from .session import Session
 
 
-class Search:
-    """One search on this machine, from what the study holds to `config.trials` trials in all."""
+class LocalSearch(TaskSource):
+    """From what the study holds to `config.trials` trials in all."""
 
-    def __init__(
-        self, config: ExperimentConfig, asking: Asking, telling: Telling, pool: WorkerPool
-    ) -> None:
-        self._config, self._asking, self._telling, self._pool = config, asking, telling, pool
+    def __init__(self, session: Session) -> None:
+        self._seed, self._wanted = session.config.seed, session.config.trials
+        self._trials = session.trial_log()
+        self._proposer = Proposer(
+            session.study, session.prepared.feasible, refuse=self._trials.fail, log=session.log
+        )
+        self.verdicts = self._trials.prunes
+        self._proposer.take_stock(self._trials.take_stock())
+        self._trials.show("")
 
-    def run(self, stop: Callable[[], bool], on_best: Callable[[Architecture], None]) -> Ending:
-        """Until the trials are done, the set is exhausted, or `stop` says so."""
-        self._asking.take_stock(self._telling.take_stock())
-        on_change = self._telling.best
-        if on_change is not None:
-            on_best(on_change[1])
-        self._telling.show("")
-        while not stop():
-            self._hand_out()
-            if not self._telling.running:
-                if self._telling.done >= self._config.trials:
-                    return "done"
-                if self._asking.exhausted:
-                    return "exhausted"
-            for event in self._pool.wait(1.0):
-                verdict = self._telling.hear(event)
-                if isinstance(event, Reported) and self._telling.prunes:
-                    self._pool.verdict(event.trial, stop=verdict)
-            best = self._telling.best
-            if best is not None and best is not on_change:
-                on_change = best
-                on_best(best[1])
-        return "stopped"
+    def next(self) -> Task | None:
+        proposal = self._proposer.left() or self._new()
+        if proposal is None:
+            return None
+        self._trials.start(proposal)
+        return Task(proposal.trial.number, proposal.architecture, self._seed)
 
-    def _hand_out(self) -> None:
-        while self._pool.idle:
-            proposal = self._asking.left() or self._next()
-            if proposal is None:
-                return
-            self._telling.start(proposal)
-            self._pool.submit(
-                proposal.trial.number,
-                proposal.architecture.to_dict(),
-                seed=self._config.seed,
-                verdicts=self._telling.prunes,
-            )
+    def hear(self, event: Event) -> bool:
+        return self._trials.hear(event)
 
-    def _next(self) -> Proposal | None:
-        while self._telling.open > 0:
-            if (proposal := self._asking.new()) is not None:
+    def ending(self) -> Ending | None:
+        if self._trials.running:
+            return None
+        if self._trials.done >= self._wanted:
+            return "done"
+        return "exhausted" if self._proposer.exhausted else None
+
+    def _new(self) -> Proposal | None:
+        while self._trials.open > 0:
+            if (proposal := self._proposer.new()) is not None:
                 return proposal
-            if self._asking.exhausted:
-                self._telling.take_stock()  # the trial that asked in vain counts too
+            if self._proposer.exhausted:
+                self._trials.take_stock()  # the trial that asked in vain counts too
                 break
         return None

@@ -23,7 +23,7 @@ class Proposal:
     architecture: Architecture
 
 
-class Asking:
+class Proposer:
     """Asks the study. `refuse` is told of a trial that cannot be tried, and why.
 
     `claim` says whether an architecture, by its key, becomes that trial's: by default where no

@@ -21,6 +21,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from ..config.schema import ExperimentConfig
+
 CONTROLS = 8
 _EVERY = 10
 LEAST_TAU = 0.5
@@ -139,3 +141,21 @@ def rung_epochs(epochs: int, *, eta: int, min_epochs: int) -> list[int]:
         found.append(min_epochs)
         min_epochs *= eta
     return found
+
+
+def pruner_of(config: ExperimentConfig, warn: Callable[[str], None]) -> optuna.pruners.BasePruner:
+    """What the config's `pruner:` means; `warn` takes one line for people."""
+    settings = config.pruner
+    if settings.has_rungs:
+        return RungPruner(
+            config.epochs,
+            eta=settings.eta,
+            min_epochs=settings.min_epochs,
+            brackets=1 if settings.name == "asha" else None,
+            warn=warn,
+        )
+    if settings.name == "none":
+        return optuna.pruners.NopPruner()
+    return optuna.pruners.MedianPruner(
+        n_startup_trials=settings.startup_trials, n_warmup_steps=settings.warmup_epochs
+    )

@@ -8,26 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import optuna
-from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from ...evaluators.table import stages_text
 from ...search_space import Architecture
 from ..config.schema import ExperimentConfig
 from ..run import study as records
 from ..run.objectives import values
 from ..workers.events import Event, Failed, Reported, Scored
-from .progress import Progress, Watch
+from .progress import Progress, Watch, unwatched
 from .propose import Proposal
-
-
-@dataclass(frozen=True)
-class Ended:
-    """A trial is over: `score` where it has one, `reason` where it failed."""
-
-    number: int
-    state: TrialState
-    score: float | None = None
-    reason: str = ""
 
 
 @dataclass
@@ -42,32 +32,37 @@ def always(trial: Trial) -> bool:
     return True
 
 
-def nobody(ended: Ended) -> None:
+def nobody(ended: FrozenTrial) -> None:
     """For a search that tells nobody but the study."""
 
 
-class Telling:
+def unkept(best: Architecture) -> None:
+    """For a process that does not keep the best."""
+
+
+class TrialLog:
     """The running trials of one search. The study hears of everything before anybody else.
 
-    `share` is the part of the space inside the budget; `log` takes one line for people; `watch` is
-    called after every change, `ended` after every trial's end. `ours` says whether a trial that has
-    come to its end is still this search's to tell.
+    share: the part of the space inside the budget. log: takes one line for people. watch: called
+    after every change. on_best: called with every new best architecture. ended: called with every
+    trial that is over, as the study has it. ours: whether a trial that has come to its end is still
+    this search's to tell.
     """
 
     def __init__(
         self,
         config: ExperimentConfig,
         study: optuna.Study,
-        storage: BaseStorage,
         *,
-        share: float,
         log: Callable[[str], None],
-        watch: Watch,
-        ended: Callable[[Ended], None] = nobody,
+        share: float = 0.0,
+        watch: Watch = unwatched,
+        on_best: Callable[[Architecture], None] = unkept,
+        ended: Callable[[FrozenTrial], None] = nobody,
         ours: Callable[[Trial], bool] = always,
     ) -> None:
-        self._config, self._study, self._storage = config, study, storage
-        self._share, self._log, self._watch = share, log, watch
+        self._config, self._study, self._storage = config, study, study._storage
+        self._share, self._log, self._watch, self._on_best = share, log, watch, on_best
         self.listeners = [ended]
         """Called in turn, after the study has heard of a trial's end."""
         self._ours = ours
@@ -105,8 +100,13 @@ class Telling:
         counted = records.count(trials)
         self._counts = {word: counted[word] for word in self._counts}
         for best in records.ranked(trials)[:1]:
-            self.best = (best.values[0], Architecture.from_dict(best.user_attrs["architecture"]))
+            self._note_best(best.values[0], Architecture.from_dict(best.user_attrs["architecture"]))
         return trials
+
+    def _note_best(self, score: float, architecture: Architecture) -> None:
+        if self.best != (score, architecture):
+            self.best = score, architecture
+            self._on_best(architecture)
 
     def start(self, proposal: Proposal) -> None:
         running = _Running(proposal.trial, proposal.architecture)
@@ -162,17 +162,16 @@ class Telling:
     def _tell(self, number: int, found: list[float], *, pruned: bool) -> None:
         running, score = self.running.pop(number), found[0]
         text = stages_text(running.architecture)
-        if pruned:
-            self._study.tell(running.trial, state=TrialState.PRUNED, skip_if_finished=True)
-            self._counts["pruned"] += 1
-            self._over(Ended(number, TrialState.PRUNED, score), f"pruned at {score:.4f}  {text}")
-            return
         # Another process may have found the kept score first, see `take_stock`.
-        self._study.tell(running.trial, found, skip_if_finished=True)
-        self._counts["complete"] += 1
+        if pruned:
+            state = TrialState.PRUNED
+            ended = self._study.tell(running.trial, state=state, skip_if_finished=True)
+            self._over(ended, "pruned", f"pruned at {score:.4f}  {text}")
+            return
+        ended = self._study.tell(running.trial, found, skip_if_finished=True)
         if self.best is None or score > self.best[0]:
-            self.best = (score, running.architecture)
-        self._over(Ended(number, TrialState.COMPLETE, score), f"{score:.4f}  {text}")
+            self._note_best(score, running.architecture)
+        self._over(ended, "complete", f"{score:.4f}  {text}")
 
     def drop(self, number: int) -> None:
         """Another machine has taken this trial over, and tells its end."""
@@ -183,11 +182,11 @@ class Telling:
         """Tell the study that a trial, running here or only asked for, failed."""
         self.running.pop(trial.number, None)
         trial.set_user_attr("reason", reason)
-        self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-        self._counts["failed"] += 1
-        self._over(Ended(trial.number, TrialState.FAIL, reason=reason), f"failed, {reason}")
+        ended = self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+        self._over(ended, "failed", f"failed, {reason}")
 
-    def _over(self, ended: Ended, news: str) -> None:
+    def _over(self, ended: FrozenTrial, counted: str, news: str) -> None:
+        self._counts[counted] += 1
         self._done_here += 1
         self._log(f"trial {ended.number}: {news}")
         for listener in self.listeners:
@@ -210,11 +209,6 @@ class Telling:
                 news=news,
             )
         )
-
-
-def stages_text(architecture: Architecture) -> str:
-    """The choices alone, without backbone, input and classes, which all trials share."""
-    return str(architecture).partition(": ")[2]
 
 
 def _known(trial: Trial) -> dict[str, float]:

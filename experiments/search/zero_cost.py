@@ -13,35 +13,19 @@ same feasible set.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
-from pydantic import BaseModel, ConfigDict, Field
 
 from ...search_space.chain.score import SCORE
 from ...search_space.errors import InputError
+from ..config.sections import ZeroCostUse
 
 if TYPE_CHECKING:
     from ...search_space import SearchSpace
 
 _LEAST_KNOWN = 8
 """Complete trials needed before the rank correlation is said."""
-
-
-class ZeroCostUse(BaseModel):
-    """`best`: whether a high or a low measure is thought to be good; `keep`: the part of the
-    feasible set that a filter leaves; `candidates`: architectures that are measured, drawn
-    uniformly; `measured` is written by the launch."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    measure: Literal["snip", "grad-norm", "synflow", "naswot"]
-    use: Literal["filter", "feature"] = "filter"
-    best: Literal["highest", "lowest"] = "highest"
-    keep: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    candidates: Annotated[int, Field(ge=16, le=100_000)] = 128
-    batch_size: Annotated[int, Field(ge=2)] = 64
-    measured: dict[str, Any] | None = None
 
 
 def guided(setting: ZeroCostUse | None, space: SearchSpace) -> SearchSpace:

@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from ...search_space import Architecture, FeasibleSet
 from ...search_space.chain.score import fitted
 from ...search_space.errors import InputError
 from ..config.schema import ExperimentConfig
+from ..config.sections import ZeroCostUse
 from ..errors import RunError
 from ..workers.pool import WorkerPool
 from .jobs import Job, Outcome, run_jobs, setup_of, slots_of
+from .prepare import Prepared
 from .signals import StopRequest
-from .zero_cost import ZeroCostUse, said_of_fit
+from .zero_cost import said_of_fit
 
-Settled = Callable[[ExperimentConfig | None], ExperimentConfig]
-"""The config kept by the run going on, None where it begins -> the config with its measurement."""
+Settled = Callable[[ExperimentConfig | None], Prepared]
+"""The config kept by the run going on, None where it begins -> the experiment, measured."""
 _LOGARITHM = ("snip", "grad-norm")
 """Measures that grow by factors."""
 _DRAWS = 20_000
@@ -28,60 +29,49 @@ _DRAWS = 20_000
 
 
 def with_measured(
-    config: ExperimentConfig,
+    prepared: Prepared,
     kept: ExperimentConfig | None,
-    feasible: FeasibleSet[Architecture],
+    *,
     log_path: Path,
     log: Callable[[str], None],
-) -> ExperimentConfig:
-    """The config with the fit in it: that of the run going on, `kept`, or measured now, on workers.
+) -> Prepared:
+    """The experiment with the fit in it: that of the run going on, `kept`, or measured now.
 
-    feasible: the set before any filter. Raises RunError where too few could be measured.
+    Measured on workers, whose words go to `log_path`. Raises RunError where too few could be.
     """
-    setting = config.zero_cost
-    measured = _known(setting, kept)
+    setting = prepared.config.zero_cost
     if setting is None:
-        return config
+        return prepared
+    measured = _known(setting, kept)
     if measured is None:
-        measured = _measured(config, setting, feasible, log_path)
+        measured = _measured(prepared, setting, log_path)
         log(said_of_fit(setting, measured))
-    return _settled(config, setting, measured)
+    return prepared.with_zero_cost(measured)
 
 
-def with_kept(config: ExperimentConfig, kept: ExperimentConfig | None) -> ExperimentConfig:
+def with_kept(prepared: Prepared, kept: ExperimentConfig | None) -> Prepared:
     """As `with_measured`, where there are no workers to measure with: InputError where it would be
     needed."""
-    setting = config.zero_cost
-    measured = _known(setting, kept)
+    setting = prepared.config.zero_cost
     if setting is None:
-        return config
+        return prepared
+    measured = _known(setting, kept)
     if measured is None:
         allowed = "convnas launch measures it: begin this run directory with convnas launch"
         raise InputError("zero_cost.measure", setting.measure, allowed)
-    return _settled(config, setting, measured)
+    return prepared.with_zero_cost(measured)
 
 
-def _settled(
-    config: ExperimentConfig, setting: ZeroCostUse, measured: dict[str, Any]
-) -> ExperimentConfig:
-    known = setting.model_copy(update={"measured": measured})
-    return config.model_copy(update={"zero_cost": known})
-
-
-def _known(setting: ZeroCostUse | None, kept: ExperimentConfig | None) -> dict[str, Any] | None:
+def _known(setting: ZeroCostUse, kept: ExperimentConfig | None) -> dict[str, Any] | None:
     """What was measured already: by the run going on, or given in the config."""
     if kept is not None and kept.zero_cost is not None and kept.zero_cost.measured is not None:
         return kept.zero_cost.measured
-    return setting.measured if setting else None
+    return setting.measured
 
 
-def _measured(
-    config: ExperimentConfig,
-    setting: ZeroCostUse,
-    feasible: FeasibleSet[Architecture],
-    log_path: Path,
-) -> dict[str, Any]:
+def _measured(prepared: Prepared, setting: ZeroCostUse, log_path: Path) -> dict[str, Any]:
     start = time.perf_counter()
+    config, feasible = prepared.config, prepared.feasible
     rng = np.random.default_rng((config.seed, 3))
     drawn: dict[tuple[int, ...], None] = {}
     while len(drawn) < setting.candidates and not feasible.holds_at_most(len(drawn)):

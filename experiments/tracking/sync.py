@@ -60,18 +60,12 @@ class Tracking:
         for name, tracker in made.items():
             self._run.log(f"track: {name} at {tracker.place}")
         for trial in self._study.get_trials(deepcopy=False):
-            self._put(trial)
+            self.ended(trial)
         return self
 
-    def ended(self, number: int) -> None:
-        """The trial is over, and the study knows."""
-        if self._feeds:
-            storage, study_id = self._study._storage, self._study._study_id
-            trial_id = storage.get_trial_id_from_study_id_trial_number(study_id, number)
-            self._put(storage.get_trial(trial_id))
-
-    def _put(self, trial: FrozenTrial) -> None:
-        record = record_of(trial)
+    def ended(self, trial: FrozenTrial) -> None:
+        """The trial, as the study has it, is over."""
+        record = record_of(trial) if self._feeds else None
         if record is not None:
             for feed in self._feeds:
                 feed.put(record)

@@ -1,4 +1,4 @@
-"""The parent's end of the nursery: start it, have it fork and kill workers, and end it."""
+"""The parent's end of the fork server: start it, have it fork and kill workers, and end it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pathlib import Path
 from .channel import Channel, Message
 
 
-class Nursery:
-    """A running nursery process; what it and its workers print goes to the file `log`.
+class ForkServer:
+    """A running fork server; what it and its workers print goes to the file `log`.
 
     `preload`: modules that every worker will need, imported once, before the first fork.
 
@@ -61,7 +61,7 @@ class Nursery:
             self._channel.send("kill", worker=worker)
 
     def receive(self) -> list[Message] | None:
-        """`started` (worker, pid) and `ended` (worker, code); None when the nursery is gone."""
+        """`started` (worker, pid) and `ended` (worker, code); None when it is gone."""
         return self._channel.receive()
 
     def close(self) -> int:

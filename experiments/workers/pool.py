@@ -2,7 +2,7 @@
 
 A worker that crashes, is killed or hangs past its time costs the one trial it held, with the reason
 in words, and is replaced. Leaving the pool's `with` block leaves no process behind. The processes
-are forked by one of their own, `nursery.py`, which tells how each ended.
+are forked by one of their own, `fork_server.py`, which tells how each ended.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ...search_space.errors import InputError
 from ..errors import RunError
 from .channel import Channel, Message
 from .events import Event, Failed, Reported, Scored, in_words
-from .fork_server_client import Nursery
+from .fork_server_client import ForkServer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -58,7 +58,7 @@ class _Worker:
 class WorkerPool:
     """Worker processes that all hold the evaluator described by `setup`.
 
-    `workers` is their number, or the device of each. `setup` is JSON-able: evaluator, data, input,
+    `workers` is their number, or the device of each; with none of them it only waits. `setup` is JSON-able: evaluator, data, input,
     classes, device, seed. What workers print goes to the file `log`. `timeout` is the limit of one
     evaluation in seconds, None for no limit.
     """
@@ -82,7 +82,8 @@ class WorkerPool:
         self._selector.register(self._wake_read, selectors.EVENT_READ)
 
     def __enter__(self) -> Self:
-        self._open_nursery()
+        if self._devices:
+            self._open_server()
         return self
 
     def __exit__(
@@ -91,7 +92,8 @@ class WorkerPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._close_nursery()
+        if self._devices:
+            self._close_server()
         self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
@@ -142,23 +144,23 @@ class WorkerPool:
         Raises InputError when a worker cannot use its setup, RunError when workers do not start.
         """
         events: list[Event] = []
-        # Workers' words before the nursery's: what a worker said before it ended still counts.
+        # Workers' words before the server's: what a worker said before it ended still counts.
         ready = sorted(self._selector.select(self._until_deadline(seconds)), key=_workers_first)
         for key, _ in ready:
             if isinstance(key.data, _Worker):
                 if key.data.number in self._workers:
                     events += self._listen(key.data)
-            elif key.fileobj is self._nursery:
-                events += self._hear_nursery()
-            else:
+            elif key.fd == self._wake_read:
                 os.read(self._wake_read, 4096)
+            else:
+                events += self._hear_server()
         self._stop_the_late()
         return events
 
     def _listen(self, worker: _Worker) -> list[Event]:
         messages = worker.channel.receive()
         if messages is None:
-            # It is ending; the nursery will say how.
+            # It is ending; the fork server will say how.
             self._selector.unregister(worker.channel)
             return []
         return [event for message in messages for event in self._heard(worker, message)]
@@ -180,10 +182,10 @@ class WorkerPool:
             return [Failed(trial, message["reason"])]
         return [Scored(trial, **{**message, "curve": tuple(message["curve"])})]
 
-    def _hear_nursery(self) -> list[Event]:
-        messages = self._nursery.receive()
+    def _hear_server(self) -> list[Event]:
+        messages = self._server.receive()
         if messages is None:
-            return self._replace_nursery()
+            return self._replace_server()
         events: list[Event] = []
         for message in messages:
             worker = self._workers.get(message["worker"])
@@ -226,7 +228,7 @@ class WorkerPool:
 
     def _stop(self, worker: _Worker, reason: str) -> None:
         worker.stopped = reason
-        self._nursery.kill(worker.number)
+        self._server.kill(worker.number)
 
     def _too_late(self, worker: _Worker) -> str:
         limit = f"trial_timeout, {self._timeout:g} s" if worker.ready else f"{_START_LIMIT:g} s"
@@ -234,7 +236,7 @@ class WorkerPool:
 
     def _replace(self, worker: _Worker) -> None:
         self._forget(worker)
-        self._nursery.kill(worker.number)
+        self._server.kill(worker.number)
         self._start(worker.device)
 
     def _forget(self, worker: _Worker) -> None:
@@ -249,7 +251,7 @@ class WorkerPool:
         self._workers[worker.number] = worker
         self._selector.register(worker.channel, selectors.EVENT_READ, worker)
         with theirs:
-            self._nursery.start(worker.number, theirs.fileno())
+            self._server.start(worker.number, theirs.fileno())
         with suppress(OSError):
             told = {"device": device, "memory_share": self._memory_share(device)}
             worker.channel.send("setup", **{**self._setup, **told})
@@ -259,29 +261,29 @@ class WorkerPool:
         sharing = self._devices.count(device)
         return 1.0 if sharing == 1 else 0.95 / sharing
 
-    def _open_nursery(self) -> None:
+    def _open_server(self) -> None:
         preload = _PRELOAD.get(self._setup["evaluator"]["name"], ())
-        self._nursery = Nursery(self._log, preload)
-        self._selector.register(self._nursery, selectors.EVENT_READ)
+        self._server = ForkServer(self._log, preload)
+        self._selector.register(self._server, selectors.EVENT_READ)
         for device in self._devices:
             self._start(device)
 
-    def _close_nursery(self) -> int:
+    def _close_server(self) -> int:
         """End it and all its workers; its exit code."""
         for worker in list(self._workers.values()):
             self._forget(worker)
         try:
-            self._selector.unregister(self._nursery)
+            self._selector.unregister(self._server)
         except (KeyError, ValueError):
             return 0  # it was closed, and its successor could not be started
-        return self._nursery.close()
+        return self._server.close()
 
-    def _replace_nursery(self) -> list[Event]:
+    def _replace_server(self) -> list[Event]:
         workers = list(self._workers.values())
-        reason = in_words(self._close_nursery())
+        reason = in_words(self._close_server())
         if not any(worker.ready for worker in workers):
             raise RunError(f"workers do not start: {reason}; see {self._log}")
-        self._open_nursery()
+        self._open_server()
         return [Failed(w.trial, reason) for w in workers if w.trial is not None]
 
 

@@ -16,10 +16,9 @@ from collections.abc import Mapping
 
 import torch
 
-from ...evaluators import EvaluationError, Evaluator, resolve_device, select_device
+from ...evaluators import EvaluationError, Evaluator, create, resolve_device, select_device
 from ...search_space import Architecture
 from ...search_space.errors import InputError
-from ..config.hooks import create_evaluator
 from ..config.plugins import load_plugins
 from .channel import Channel, Message
 
@@ -36,7 +35,7 @@ def work(channel: Channel) -> None:
         load_plugins(setup.get("plugins", ()))
         select_device(resolve_device(setup["device"]), setup["memory_share"])
         channels, height, width = setup["input"]
-        evaluator = create_evaluator(
+        evaluator = create(
             setup["evaluator"],
             setup["data"],
             input=(channels, height, width),

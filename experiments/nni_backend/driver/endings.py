@@ -8,8 +8,8 @@ from typing import Any
 
 from ...config.schema import ExperimentConfig
 from ...errors import RunError
-from ...search.loop import Ending
-from ...search.trial_log import Telling
+from ...search.trial_log import TrialLog
+from ...workers.dispatch import Ending
 from .manager import Manager
 
 _LINGER = 20.0
@@ -22,8 +22,8 @@ _UNTOLD = 5.0
 class Endings:
     """Looks at a search of `config.trials` trials in all. `exhausted`: the tuner has nothing left."""
 
-    def __init__(self, config: ExperimentConfig, telling: Telling) -> None:
-        self._config, self._telling = config, telling
+    def __init__(self, config: ExperimentConfig, trials: TrialLog) -> None:
+        self._config, self._trials = config, trials
         self._fatal = ""
         self._over_since: float | None = None
         self.exhausted = False
@@ -43,7 +43,7 @@ class Endings:
         """
         if self._fatal:
             raise RunError(f"the search under NNI failed: {self._fatal}")
-        if manager.exit_code == 0 and not self._telling.open > 0 and not self._telling.running:
+        if manager.exit_code == 0 and not self._trials.open > 0 and not self._trials.running:
             return "done"
         if manager.reason:
             raise RunError(f"NNI cannot use a machine: {manager.reason}")
@@ -53,7 +53,7 @@ class Endings:
             raise RunError(f"NNI's manager ended: {_in_words(manager.exit_code)}")
         if status.get("status") == "ERROR":
             raise RunError(f"the search under NNI failed: {'; '.join(status.get('errors', []))}")
-        done = self._telling.done >= self._config.trials
+        done = self._trials.done >= self._config.trials
         closed = status.get("status") == "DONE"
         if busy or not (done or self.exhausted or closed):
             self._over_since = None

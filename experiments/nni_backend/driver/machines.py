@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ....search_space.errors import InputError
-from ...config.backend import Machine
 from ...config.schema import ExperimentConfig, as_yaml
+from ...config.sections import Machine
 from .experiment_profile import experiment_id
 
 _TRIAL = (

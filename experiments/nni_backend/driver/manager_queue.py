@@ -23,7 +23,7 @@ _KNOWN_LIMIT = 60.0
 """Seconds in which the manager's record must know a trial that it has started."""
 
 
-class Desk:
+class ManagerQueue:
     """Speaks to the manager through `rest`. `status` is what it last said of itself.
 
     Answers come through callbacks, on this thread. Reports to a manager that is gone are dropped:
@@ -94,7 +94,7 @@ class Desk:
 
         self._jobs.put(look)
 
-    def last_words(self, number: int, answer: Callable[[str], None]) -> None:
+    def last_error_line(self, number: int, answer: Callable[[str], None]) -> None:
         """The last line of the stderr of the trial with parameter id `number`; empty without one."""
 
         def look() -> None:

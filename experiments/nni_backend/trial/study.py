@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import optuna
-from optuna.trial import FrozenTrial, Trial
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ....evaluators import Evaluation
 from ....search_space import Architecture
 from ...errors import RunError
-from ...experiment import pruner_of
 from ...run import study as records
 from ...run.directory import RunDirectory
-from ...search.progress import unwatched
 from ...search.propose import Proposal
-from ...search.trial_log import Ended, Telling
+from ...search.pruning import pruner_of
+from ...search.trial_log import TrialLog
 from ...workers.events import Reported, Scored
 from ..values import final_value
 
@@ -37,16 +36,8 @@ class TrialStudy:
         )
         if not 0 <= number < len(self._study.get_trials(deepcopy=False)):
             raise RunError(f"the study of {run.path} has no trial {number}")
-        self._telling = Telling(
-            self.config,
-            self._study,
-            self._storage,
-            share=0.0,
-            log=run.log,
-            watch=unwatched,
-            ended=self._note,
-        )
-        self._ended: Ended | None = None
+        self._trials = TrialLog(self.config, self._study, log=run.log, ended=self._note)
+        self._ended: FrozenTrial | None = None
 
     @property
     def over(self) -> bool:
@@ -59,23 +50,23 @@ class TrialStudy:
         if frozen.user_attrs.get("key") != architecture.key:
             raise RunError(f"NNI's record of trial {self._number} is not the study's")
         trial = Trial(self._study, frozen._trial_id)
-        self._telling.start(Proposal(trial, architecture))
+        self._trials.start(Proposal(trial, architecture))
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> bool:
-        return self._telling.hear(Reported(self._number, epoch, metrics))
+        return self._trials.hear(Reported(self._number, epoch, metrics))
 
     def finish(self, result: Evaluation) -> None:
         """Raises RunError where the study calls it failed."""
-        self._telling.hear(
+        self._trials.hear(
             Scored(self._number, result.score, result.metrics, result.curve, result.pruned)
         )
-        if self._ended is not None and self._ended.reason:
-            raise RunError(self._ended.reason)
+        if self._ended is not None and self._ended.state == TrialState.FAIL:
+            raise RunError(self._ended.user_attrs["reason"])
 
     def fail(self, reason: str) -> None:
-        if self._number in self._telling.running:
-            trial = self._telling.running[self._number].trial
-            self._telling.fail(trial, " ".join(reason.split())[:500])
+        if self._number in self._trials.running:
+            trial = self._trials.running[self._number].trial
+            self._trials.fail(trial, " ".join(reason.split())[:500])
 
     def value(self) -> dict[str, float]:
         """The final result as NNI is told it."""
@@ -87,5 +78,5 @@ class TrialStudy:
     def _frozen(self) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[self._number]
 
-    def _note(self, ended: Ended) -> None:
+    def _note(self, ended: FrozenTrial) -> None:
         self._ended = ended

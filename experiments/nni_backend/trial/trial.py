@@ -23,11 +23,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from ....evaluators import Evaluation
+from ....evaluators import Evaluation, create, resolve_device
 from ....search_space import Architecture, build_network, cost
 from ....search_space.errors import InputError
-from ...config.schema import ExperimentConfig, read_config
+from ...config.schema import ExperimentConfig, parse_config
 from ...errors import RunError
+from ...search.prepare import prepared_from
+from ...search.validate import validate
 from ..parameters import from_nni
 from ..tuner.plugin_run import run_of
 from .channel import NNIGone, TrialChannel
@@ -70,7 +72,8 @@ def nni_trial(config: str | Path | None = None) -> NNITrial:
             raise SystemExit(0)
         settings = study.config
     else:
-        settings = read_config(_needed(config))
+        settings = parse_config(_needed(config))
+        validate(settings)
     architecture = from_nni(record["parameters"], settings.search_space().within(None))
     if study is not None:
         study.start(architecture)
@@ -80,9 +83,9 @@ def nni_trial(config: str | Path | None = None) -> NNITrial:
 def _by_hand(config: str | Path | None) -> NNITrial:
     import numpy as np
 
-    settings = read_config(_needed(config))
-    feasible = settings.feasible(settings.search_space())
-    (architecture,) = feasible.sample(np.random.default_rng(settings.seed), 1)
+    prepared = prepared_from(_needed(config))
+    settings = prepared.config
+    (architecture,) = prepared.feasible.sample(np.random.default_rng(settings.seed), 1)
     print(f"not under NNI; trying {architecture}", file=sys.stderr)
     return NNITrial(settings, 0, architecture)
 
@@ -119,14 +122,10 @@ class NNITrial:
 
     def evaluate(self, device: str | None = None) -> Evaluation:
         """Train and score it as `convnas launch` would, on `device` [default: the config's]."""
-        from ....evaluators import resolve_device
-        from ...config.hooks import create_evaluator
-
-        channels, height, width = self.architecture.input
-        evaluator = create_evaluator(
+        evaluator = create(
             self.config.evaluator,
             self.config.data,
-            input=(channels, height, width),
+            input=self.architecture.input,
             classes=self.architecture.classes,
             device=str(resolve_device(device or self.config.device)),
             seed=self.config.seed,

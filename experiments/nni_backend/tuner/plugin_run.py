@@ -23,6 +23,6 @@ def run_of(config: str | Path, run_dir: str | Path | None) -> tuple[Path, RunDir
     beside = RunDirectory(path.parent)
     if beside.config_path == path and beside.study_path.exists():
         return path, beside
-    from ...config.schema import read_config
+    from ...config.schema import parse_config
 
-    return path, RunDirectory(path.parent / "runs" / read_config(path).name)
+    return path, RunDirectory(path.parent / "runs" / parse_config(path).name)

@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from nni.tuner import Tuner as NNITuner
 
+from .host import host_here
 from .json_as_data import read_json_as_data
 from .manager_watch import end_with_manager
-from .owner import owner_here
 
 if TYPE_CHECKING:
-    from .proposing import Proposing
+    from .study import TunerStudy
 
 _log = logging.getLogger(__name__)
 _SETTLE = 2.0
@@ -66,44 +66,44 @@ class Tuner(NNITuner):  # type: ignore[misc]
         self._config, self._run_dir = config, run_dir
         self._started = False
         self._dispatcher: Any = None
-        self._owner = owner_here(self._stop_early)
-        self._proposing: Proposing | None = None
+        self._host = host_here(self._stop_early)
+        self._study: TunerStudy | None = None
         read_json_as_data()
         end_with_manager()
 
     @_or_end
     def update_search_space(self, search_space: dict[str, Any]) -> None:
-        if self._proposing is not None:
+        if self._study is not None:
             _log.warning("the search space is the config's, and stays as it is")
             return
-        self._proposing = self._owner.open(self._config, self._run_dir)
+        self._study = self._host.open(self._config, self._run_dir)
 
     @_or_end
     def generate_multiple_parameters(
         self, parameter_id_list: list[int], **kwargs: Any
     ) -> list[dict[str, Any]]:
-        assert self._proposing is not None
+        assert self._study is not None
         if not self._started:
             self._started = True
             self._go_on(self._dispatcher.recovered_trial_params)
         given = []
-        for _ in range(self._owner.room(len(parameter_id_list))):
-            proposal = self._proposing.next()
+        for _ in range(self._host.room(len(parameter_id_list))):
+            proposal = self._study.next()
             if proposal is None:
-                self._owner.nothing_left(self._proposing.exhausted)
+                self._host.nothing_left(self._study.exhausted)
                 break
-            self._owner.given(proposal)
+            self._host.given(proposal)
             given.append(proposal)
         # NNI numbers by this list; the numbers of the study do not start again after a resume.
         numbers = [proposal.trial.number for proposal in given]
         parameter_id_list[:] = numbers + [-1] * (len(parameter_id_list) - len(numbers))
-        return [self._proposing.nni_parameters(proposal) for proposal in given]
+        return [self._study.nni_parameters(proposal) for proposal in given]
 
     @_or_end
     def receive_trial_result(
         self, parameter_id: int, parameters: Any, value: Any, **kwargs: Any
     ) -> None:
-        self._owner.result(parameter_id, value, str(kwargs["trial_job_id"]))
+        self._host.result(parameter_id, value, str(kwargs["trial_job_id"]))
         if isinstance(value, dict) and value.get("pruned"):
             self._stop_early(str(kwargs["trial_job_id"]))  # the trial waits for it
 
@@ -121,12 +121,12 @@ class Tuner(NNITuner):  # type: ignore[misc]
 
     @_or_end
     def _settle(self, parameter_id: int, success: bool) -> None:
-        self._owner.ended(parameter_id, success)
+        self._host.ended(parameter_id, success)
 
     def _go_on(self, recovered: dict[int, Any]) -> None:
         """Adopt what an earlier run left, but not the `recovered` trials: NNI starts them again."""
-        assert self._proposing is not None
-        self._proposing.start(but=recovered)
+        assert self._study is not None
+        self._study.start(but=recovered)
         # NNI hears no result of a recovered trial, nor of any with a lower number; ours go on.
         self._dispatcher.recovered_max_param_id = -1
         from nni.runtime import msg_dispatcher
@@ -138,10 +138,10 @@ class Tuner(NNITuner):  # type: ignore[misc]
 
     def end(self, reason: str) -> None:
         """End the run, saying why to whoever launched it and to NNI's own status."""
-        self._owner.fatal(reason)
+        self._host.fatal(reason)
         if self._dispatcher is not None:
             self._dispatcher.report_error(reason)
 
     def _on_exit(self) -> None:
-        self._owner.close()
+        self._host.close()
         os._exit(0)  # whatever thread still sleeps

@@ -15,6 +15,7 @@ from scipy.stats import permutation_test, ttest_1samp
 
 import convnas
 from convnas.evaluators.table import Table
+from convnas.experiments import read_config
 from convnas.experiments.analysis.compare_report import said
 from convnas.experiments.analysis.repeated_searches import Reading, Readings, Run
 from convnas.experiments.analysis.statistics import (
@@ -28,7 +29,6 @@ from convnas.experiments.analysis.statistics import (
     summary,
 )
 from convnas.experiments.cli import main
-from convnas.experiments.config.schema import read_config
 from convnas.search_space import Architecture
 
 Config = dict[str, Any]

@@ -13,9 +13,9 @@ import yaml
 from scipy.stats import kendalltau
 
 from convnas.evaluators.table import TableRow
+from convnas.experiments import read_config
 from convnas.experiments.analysis.fidelity_report import Level, markdown, summary
 from convnas.experiments.cli import main
-from convnas.experiments.config.schema import read_config
 from convnas.search_space import Architecture, Choice
 
 Config = dict[str, Any]

@@ -9,8 +9,9 @@ import pytest
 from scipy.stats import kendalltau
 
 from convnas.evaluators.table import Table
+from convnas.experiments import read_config
 from convnas.experiments.cli import main
-from convnas.experiments.config.schema import demo_config, read_config
+from convnas.experiments.config.schema import demo_config
 from convnas.search_space import SearchSpace
 
 Config = dict[str, Any]

@@ -249,17 +249,18 @@ def test_a_second_launch_and_another_experiment_of_that_name_are_refused(
 
 def test_the_dashboards_connection_cannot_write(shared: Config, url: str, write: Write) -> None:
     from convnas.experiments import plan
-    from convnas.experiments.cluster.share import share
+    from convnas.experiments.cluster.backend import ClusterBackend
     from convnas.experiments.run.postgres import Database
     from convnas.experiments.run.study import open_to_read, study_at
+    from convnas.experiments.search.prepare import prepare
 
     run, config = plan(write(shared), Path(write("", "here.yaml")).parent / "run")
     run.create()
-    with share(run, config, {"budget": "none"}, lambda kept: config):
+    with ClusterBackend().study(run, config, lambda kept: prepare(config)):
         database = Database.parse(url, "small")
         storage = open_to_read(database)
         study = study_at(storage, database)
-        assert study.user_attrs == {"budget": "none"}
+        assert study.user_attrs == {"budget": config.budget}
         with pytest.raises(optuna.exceptions.StorageInternalError) as caught:
             study.set_user_attr("note", "mine")
         assert "read-only transaction" in str(caught.value.__cause__)

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
+from convnas.experiments import read_config
 from convnas.experiments.cli import main
 from convnas.experiments.config.schema import (
     as_yaml,
     check_continues,
     demo_config,
-    read_config,
     resolved,
 )
 from convnas.search_space import InputError

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import convnas
-from convnas.experiments.config.schema import read_config
+from convnas.experiments import read_config
 from convnas.search_space import InputError
 
 PARTS = Path(convnas.__file__).parent / "examples" / "parts"

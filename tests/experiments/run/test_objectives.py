@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from convnas.experiments import launch, plan
+from convnas.experiments import launch, plan, read_config
 from convnas.experiments.cli import main
-from convnas.experiments.config.schema import read_config
 from convnas.experiments.run.objectives import front
 from convnas.experiments.run.study import ranked
 from convnas.search_space import Architecture, InputError, cost

@@ -13,7 +13,7 @@ import pytest
 
 from convnas.experiments import launch, plan
 from convnas.experiments.cli import main
-from convnas.experiments.search.final_choice import Finalist, judged
+from convnas.experiments.run.finalists import Finalist, judged
 from convnas.search_space import Architecture
 
 Config = dict[str, Any]

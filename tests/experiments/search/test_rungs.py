@@ -13,9 +13,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from convnas.experiments import launch, plan
+from convnas.experiments import launch, plan, read_config
 from convnas.experiments.cli import main
-from convnas.experiments.config.schema import read_config
 from convnas.experiments.search.pruning import (
     CONTROLS,
     RungPruner,

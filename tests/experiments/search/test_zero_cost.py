@@ -14,9 +14,8 @@ from optuna.trial import FrozenTrial
 from scipy.stats import kendalltau
 
 from convnas import evaluators
-from convnas.experiments import launch, plan
+from convnas.experiments import launch, plan, read_config
 from convnas.experiments.cli import main
-from convnas.experiments.config.schema import read_config
 from convnas.search_space import Architecture
 from convnas.search_space.chain.score import SCORE
 from convnas.search_space.errors import InputError

@@ -15,9 +15,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from convnas.experiments import launch, plan
+from convnas.experiments import launch, plan, read_config
 from convnas.experiments.cli import main
-from convnas.experiments.config.schema import read_config
 from convnas.experiments.errors import RunError
 from convnas.experiments.run.directory import RunDirectory
 from convnas.experiments.tracking import TRACKERS, Record, track_run

@@ -7,44 +7,39 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from .... import strategies
-from ...config.schema import ExperimentConfig
 from ...run import study as records
 from ...run.directory import RunDirectory
-from ...search.propose import Asking, Proposal
+from ...search.prepare import Prepared
+from ...search.propose import Proposal, Proposer
 from ..parameters import nni_parameters
 
 
-class Proposing:
+class TunerStudy:
     """The study of `run`, asked from the tuner's process. `limit`: trials in all, None for any."""
 
-    def __init__(self, run: RunDirectory, config: ExperimentConfig, *, limit: int | None) -> None:
+    def __init__(self, run: RunDirectory, prepared: Prepared, *, limit: int | None) -> None:
         self._limit = limit
-        self.feasible = config.feasible(config.search_space())
+        self.feasible = prepared.feasible
         self.storage = records.open_storage(run.study_path)
         records.write_quickly(self.storage)
-        name, settings = config.strategy.name, config.strategy.settings
-        self.study = records.open_study(
-            self.storage,
-            sampler=strategies.create(name, self.feasible, seed=config.seed, **settings),
-        )
-        self._asking = Asking(self.study, self.feasible, refuse=self._refuse, log=run.log)
+        self.study = records.open_study(self.storage, sampler=prepared.strategy)
+        self._proposer = Proposer(self.study, self.feasible, refuse=self._refuse, log=run.log)
 
     @property
     def exhausted(self) -> bool:
-        return self._asking.exhausted
+        return self._proposer.exhausted
 
     def start(self, but: Collection[int]) -> None:
         """Adopt what is left running, save the trials that NNI itself starts again."""
-        self._asking.take_stock(self.study.get_trials(deepcopy=False), but)
+        self._proposer.take_stock(self.study.get_trials(deepcopy=False), but)
 
     def next(self) -> Proposal | None:
-        if (left := self._asking.left()) is not None:
+        if (left := self._proposer.left()) is not None:
             return left
-        while not self._asking.exhausted:
+        while not self._proposer.exhausted:
             if self._limit is not None and self._count() >= self._limit:
                 return None
-            if (proposal := self._asking.new()) is not None:
+            if (proposal := self._proposer.new()) is not None:
                 return proposal
         return None
 

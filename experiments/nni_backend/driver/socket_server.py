@@ -1,4 +1,4 @@
-"""A private Unix socket where the tuner and the trials of a run call the process that launched it."""
+"""A private Unix socket where the tuner and the trials of a run reach the process that launched it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-class Call:
-    """One connection. `send` and `hang_up` may be called from any thread."""
+class Connection:
+    """To the tuner or a trial. `send` and `finish` may be called from any thread."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end, self._rest = end, b""
-        self.over = False
 
     def fileno(self) -> int:
         return self._end.fileno()
@@ -35,10 +34,10 @@ class Call:
         with suppress(OSError):
             self._end.sendall(json.dumps(message).encode() + b"\n")
 
-    def hang_up(self, words: bytes = b"") -> None:
-        """Say the last words, if any, and close our half; the other end then closes its own."""
+    def finish(self, last: bytes = b"") -> None:
+        """Send `last`, if anything, and close our half; the other end then closes its own."""
         with suppress(OSError):
-            self._end.sendall(words)
+            self._end.sendall(last)
         with suppress(OSError):
             self._end.shutdown(socket.SHUT_WR)
 
@@ -59,14 +58,14 @@ class Call:
         self._end.close()
 
 
-class Switchboard:
-    """Hands `(call, message)` to `heard` from a thread of its own; the last message is `over`.
+class SocketServer:
+    """Hands `(connection, message)` to `receive` from its own thread; the last message is `over`.
 
     The socket lies in a folder that only this user can enter.
     """
 
-    def __init__(self, heard: Callable[[Call, Message], None]) -> None:
-        self._heard = heard
+    def __init__(self, receive: Callable[[Connection, Message], None]) -> None:
+        self._receive = receive
         self._folder = Path(tempfile.mkdtemp(prefix="convnas-"))
         self.path = self._folder / "socket"
         self._listener = socket.socket(socket.AF_UNIX)
@@ -91,7 +90,7 @@ class Switchboard:
         os.write(self._stop_write, b"!")
         self._thread.join()
         for key in list(self._selector.get_map().values()):
-            if isinstance(key.data, Call):
+            if isinstance(key.data, Connection):
                 key.data.close()
         self._selector.close()
         self._listener.close()
@@ -104,18 +103,17 @@ class Switchboard:
             for key, _ in self._selector.select():
                 if key.fileobj is self._listener:
                     end, _ = self._listener.accept()
-                    self._selector.register(end, selectors.EVENT_READ, Call(end))
-                elif isinstance(key.data, Call):
+                    self._selector.register(end, selectors.EVENT_READ, Connection(end))
+                elif isinstance(key.data, Connection):
                     self._listen(key.fileobj, key.data)
                 else:
                     return
 
-    def _listen(self, end: Any, call: Call) -> None:
-        messages = call.receive()
+    def _listen(self, end: Any, connection: Connection) -> None:
+        messages = connection.receive()
         for message in messages or []:
-            self._heard(call, message)
+            self._receive(connection, message)
         if messages is None:
-            call.over = True
             self._selector.unregister(end)
-            call.close()
-            self._heard(call, {"kind": "over"})
+            connection.close()
+            self._receive(connection, {"kind": "over"})

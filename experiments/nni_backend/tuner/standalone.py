@@ -18,19 +18,19 @@ from urllib.parse import urlsplit
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ....search_space import Architecture
-from ...config.schema import ExperimentConfig, read_config, resolved
-from ...experiment import prepare
+from ...config.schema import ExperimentConfig, parse_config, resolved
 from ...run import study as records
 from ...run.directory import Lock
-from ...search.latency import with_measured
-from ...search.progress import unwatched
+from ...search.local_backend import begin
+from ...search.prepare import prepare
 from ...search.propose import Proposal
-from ...search.trial_log import Telling
+from ...search.trial_log import TrialLog
+from ...search.validate import validate
 from ...search.zero_cost_fit import with_kept
 from ..driver.manager import Rest
 from ..values import point, scored
 from .plugin_run import run_of
-from .proposing import Proposing
+from .study import TunerStudy
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _OPEN = (
 )
 
 
-class Alone:
+class StandaloneHost:
     """`url` is where the manager listens for its tuner: ws://localhost:8080/tuner."""
 
     def __init__(self, url: str) -> None:
@@ -49,32 +49,28 @@ class Alone:
         self._port, self._prefix = place.port, place.path.removesuffix("/tuner")
         self._given: set[int] = set()
 
-    def open(self, config: str, run_dir: str | None) -> Proposing:
+    def open(self, config: str, run_dir: str | None) -> TunerStudy:
         path, self._run = run_of(config, run_dir)
         os.chdir(path.parent)  # where the config's relative paths are meant from
-        settings = read_config(path)
+        settings = parse_config(path)
+        validate(settings)
         self._run.create()
         self._lock = Lock(self._run)
         self._lock.__enter__()
         before = self._run.read_config() if self._run.exists else None
-        settings = resolved(with_measured(settings, before), device=settings.device)
-        settings = prepare(self._run, settings, partial(with_kept, settings))
+        prepared = prepare(resolved(settings, device=settings.device), before)
+        prepared = begin(self._run, prepared.config, partial(with_kept, prepared))
         if "CONVNAS_NNI_MANAGER" not in os.environ:
             self._run.log(_OPEN)
             _log.warning(_OPEN)
-        proposing = Proposing(self._run, settings, limit=None)
-        self._study, self._storage = proposing.study, proposing.storage
-        self._telling = Telling(
-            settings,
-            self._study,
-            self._storage,
-            share=proposing.feasible.share,
-            log=self._run.log,
-            watch=unwatched,
+        asked = TunerStudy(self._run, prepared, limit=None)
+        self._study, self._storage = asked.study, asked.storage
+        self._trials = TrialLog(
+            prepared.config, self._study, log=self._run.log, on_best=self._run.write_best
         )
-        self._note_best()
-        self._note_limit(settings)
-        return proposing
+        self._trials.take_stock()
+        self._note_limit(prepared.config)
+        return asked
 
     def _note_limit(self, settings: ExperimentConfig) -> None:
         """How many trials the study will have in all, for `convnas status`: NNI counts its own."""
@@ -114,12 +110,12 @@ class Alone:
 
     def result(self, number: int, value: Any, job: str) -> None:
         if (proposal := self._open_trial(number)) is not None:
-            self._telling.start(proposal)
+            self._trials.start(proposal)
             try:
-                self._telling.hear(scored(number, value, self._curve(job)))
+                self._trials.hear(scored(number, value, self._curve(job)))
             except ValueError as e:
-                self._telling.fail(proposal.trial, str(e))
-        self._note_best()
+                self._trials.fail(proposal.trial, str(e))
+        self._trials.take_stock()
 
     def ended(self, number: int, success: bool) -> None:
         if (proposal := self._open_trial(number)) is None:
@@ -127,11 +123,11 @@ class Alone:
         job = dict(self._jobs()).get(number, {})
         curve = self._curve(str(job.get("trialJobId")))
         if job.get("status") == "EARLY_STOPPED" and curve:
-            self._telling.start(proposal)
+            self._trials.start(proposal)
             value = {"default": curve[-1], "pruned": 1}
-            self._telling.hear(scored(number, value, curve))
+            self._trials.hear(scored(number, value, curve))
         else:
-            self._telling.fail(proposal.trial, _reason(str(job.get("status")), success))
+            self._trials.fail(proposal.trial, _reason(str(job.get("status")), success))
 
     def fatal(self, reason: str) -> None:
         if hasattr(self, "_run"):
@@ -154,11 +150,6 @@ class Alone:
             return None
         architecture = Architecture.from_dict(trial.user_attrs["architecture"])
         return Proposal(Trial(self._study, trial._trial_id), architecture)
-
-    def _note_best(self) -> None:
-        self._telling.take_stock()
-        if self._telling.best is not None:
-            self._run.write_best(self._telling.best[1])
 
     def _api(self, method: str, route: str, body: object = None) -> Any:
         # A new connection each time: NNI closes one that has been idle for some seconds.

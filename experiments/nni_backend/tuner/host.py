@@ -1,4 +1,7 @@
-"""Whom the tuner works for: the process that launched the run, or nobody, see `alone.py`."""
+"""Who keeps the study that the tuner asks: the process that launched the run, or the tuner itself.
+
+The second is `standalone.py`.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ from ..variables import CURRENT_FOLDER, SOCKET
 
 if TYPE_CHECKING:
     from ...search.propose import Proposal
-    from .proposing import Proposing
+    from .study import TunerStudy
 
 
-class Owner(Protocol):
+class StudyHost(Protocol):
     """Keeps the study of a run up to date with what NNI says; numbers are those of its trials."""
 
-    def open(self, config: str, run_dir: str | None) -> Proposing:
+    def open(self, config: str, run_dir: str | None) -> TunerStudy:
         """The study that the tuner is to ask. Raises InputError."""
 
     def room(self, asked: int) -> int:
@@ -43,34 +46,35 @@ class Owner(Protocol):
     def close(self) -> None: ...
 
 
-def owner_here(stop: Callable[[str], None]) -> Owner:
+def host_here(stop: Callable[[str], None]) -> StudyHost:
     """`stop` has NNI end a trial early; it is called from another thread."""
     if SOCKET in os.environ:
-        return Launcher(os.environ[SOCKET], stop)
-    from .alone import Alone
+        return LaunchHost(os.environ[SOCKET], stop)
+    from .standalone import StandaloneHost
 
-    return Alone(os.environ["NNI_TUNER_COMMAND_CHANNEL"])
+    return StandaloneHost(os.environ["NNI_TUNER_COMMAND_CHANNEL"])
 
 
-class Launcher:
+class LaunchHost:
     """`convnas launch`, over its socket. This process ends when that one does."""
 
     def __init__(self, path: str, stop: Callable[[str], None]) -> None:
         self._stop = stop
-        self._link = socket.socket(socket.AF_UNIX)
-        self._link.connect(path)
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(path)
         self._send("tuner")
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def open(self, config: str, run_dir: str | None) -> Proposing:
-        from ...config.schema import read_config
+    def open(self, config: str, run_dir: str | None) -> TunerStudy:
         from ...run.directory import RunDirectory
-        from .proposing import Proposing
+        from ...search.prepare import prepare
+        from .study import TunerStudy
 
         path = Path(config)
         os.chdir(os.environ[CURRENT_FOLDER])
-        settings = read_config(path)
-        return Proposing(RunDirectory(path.parent), settings, limit=settings.trials)
+        run = RunDirectory.existing(path.parent)
+        prepared = prepare(run.read_config())
+        return TunerStudy(run, prepared, limit=prepared.config.trials)
 
     def room(self, asked: int) -> int:
         return asked  # the study's own number of trials is the limit
@@ -95,10 +99,10 @@ class Launcher:
 
     def _send(self, kind: str, **content: Any) -> None:
         with suppress(OSError):
-            self._link.sendall(json.dumps({"kind": kind, **content}).encode() + b"\n")
+            self._socket.sendall(json.dumps({"kind": kind, **content}).encode() + b"\n")
 
     def _listen(self) -> None:
-        with suppress(OSError), self._link.makefile("r") as lines:
+        with suppress(OSError), self._socket.makefile("r") as lines:
             for line in lines:
                 self._stop(json.loads(line)["job"])
         os._exit(0)

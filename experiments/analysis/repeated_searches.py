@@ -8,6 +8,7 @@ was stopped goes on where it was.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
@@ -26,7 +27,8 @@ from ...search_space.errors import InputError
 from ..config.schema import ExperimentConfig
 from ..errors import RunError
 from ..search.prepare import Prepared
-from ..workers.events import Failed, Scored
+from ..workers.dispatch import Ending, Task, TaskSource, dispatch
+from ..workers.events import Event, Failed, Scored
 from ..workers.pool import WorkerPool
 
 BASELINE = "random"
@@ -127,7 +129,6 @@ def compared(
     if repeats < 2:
         raise InputError("repeats", repeats, "it must be at least 2, or there is nothing to tell")
     config, feasible = prepared.config, prepared.feasible
-    readings = Readings(folder / "readings.jsonl")
     runs = []
     for name, settings in names_and_settings(config, names).items():
         for repeat in range(repeats):
@@ -135,55 +136,69 @@ def compared(
             sampler = strategies.create(name, feasible, seed=seed, **settings)
             study = optuna.create_study(direction="maximize", sampler=sampler)
             runs.append(Run(name, seed, study))
-    # Repeat by repeat over all strategies, so that whoever looks in early can compare.
-    waiting = deque(sorted(runs, key=lambda run: run.seed))
-    training: dict[int, tuple[tuple[str, int], float]] = {}
-    wanting: dict[tuple[str, int], list[Run]] = {}
-    numbers = iter(range(2**31))
-    while waiting or training:
-        if stop():
-            return None
-        while waiting and pool.idle:
-            run = waiting.popleft()
-            wish = _advance(run, config.trials, feasible, readings, tell)
+    readings = Readings(folder / "readings.jsonl")
+    searches = _Searches(runs, feasible, readings, config.trials, tell)
+    return runs if dispatch(searches, pool, stop) == "done" else None
+
+
+class _Searches(TaskSource):
+    """All the searches at once: what several want at the same time is trained once."""
+
+    def __init__(
+        self,
+        runs: list[Run],
+        feasible: FeasibleSet[Architecture],
+        readings: Readings,
+        trials: int,
+        tell: Callable[[str], None],
+    ) -> None:
+        self._feasible, self._readings, self._trials, self._tell = feasible, readings, trials, tell
+        # Repeat by repeat over all strategies, so that whoever looks in early can compare.
+        self._waiting = deque(sorted(runs, key=lambda run: run.seed))
+        self._training: dict[int, tuple[tuple[str, int], float]] = {}
+        self._wanting: dict[tuple[str, int], list[Run]] = {}
+        self._numbers = itertools.count()
+
+    def next(self) -> Task | None:
+        while self._waiting:
+            run = self._waiting.popleft()
+            wish = self._advance(run)
             if wish is None:
                 continue
             job = (wish.key, run.seed)
-            wanting.setdefault(job, []).append(run)
-            if len(wanting[job]) == 1:
-                number = next(numbers)
-                training[number] = job, time.monotonic()
-                pool.submit(number, wish.to_dict(), seed=run.seed, verdicts=False)
-        for event in pool.wait(1.0):
-            if isinstance(event, Scored | Failed):
-                job, since = training.pop(event.trial)
-                good = isinstance(event, Scored) and math.isfinite(event.score)
-                score = event.score if isinstance(event, Scored) and good else None
-                reading = Reading(score, time.monotonic() - since)
-                readings.keep(*job, reading)
-                for run in wanting.pop(job):
-                    run.tell(reading)
-                    waiting.appendleft(run)
-    return runs
+            self._wanting.setdefault(job, []).append(run)
+            if len(self._wanting[job]) == 1:
+                number = next(self._numbers)
+                self._training[number] = job, time.monotonic()
+                return Task(number, wish, run.seed)
+        return None
 
+    def hear(self, event: Event) -> bool:
+        if isinstance(event, Scored | Failed):
+            job, since = self._training.pop(event.trial)
+            good = isinstance(event, Scored) and math.isfinite(event.score)
+            score = event.score if isinstance(event, Scored) and good else None
+            reading = Reading(score, time.monotonic() - since)
+            self._readings.keep(*job, reading)
+            for run in self._wanting.pop(job):
+                run.tell(reading)
+                self._waiting.appendleft(run)
+        return False
 
-def _advance(
-    run: Run,
-    trials: int,
-    feasible: FeasibleSet[Architecture],
-    readings: Readings,
-    tell: Callable[[str], None],
-) -> Architecture | None:
-    """Go on with a search through all that is known already, up to what has to be trained."""
-    while len(run.readings) < trials and not run.exhausted:
-        wish = run.ask(feasible)
-        if wish is None:
-            break
-        known = readings.get(wish.key, run.seed)
-        if known is None:
-            return wish
-        run.tell(known)
-    scores = [one.score for one in run.readings if one.score is not None]
-    best = f"{max(scores):.4f}" if scores else "none"
-    tell(f"{run.strategy}, seed {run.seed}: best of {len(run.readings)} is {best}")
-    return None
+    def ending(self) -> Ending | None:
+        return None if self._waiting or self._training else "done"
+
+    def _advance(self, run: Run) -> Architecture | None:
+        """Go on with a search through all that is known already, up to what has to be trained."""
+        while len(run.readings) < self._trials and not run.exhausted:
+            wish = run.ask(self._feasible)
+            if wish is None:
+                break
+            known = self._readings.get(wish.key, run.seed)
+            if known is None:
+                return wish
+            run.tell(known)
+        scores = [one.score for one in run.readings if one.score is not None]
+        best = f"{max(scores):.4f}" if scores else "none"
+        self._tell(f"{run.strategy}, seed {run.seed}: best of {len(run.readings)} is {best}")
+        return None

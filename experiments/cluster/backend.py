@@ -44,8 +44,8 @@ class ClusterBackend:
             self._ledger = ledger = PostgresLedger(
                 storage, study._study_id, grace=config.storage.grace
             )
-            with ledger.launching() as alone:
-                if not alone:
+            with ledger.launching() as is_only:
+                if not is_only:
                     allowed = (
                         f"another launch is using its study {config.name!r}; let this machine help "
                         f"with: convnas worker '{database}' --study {config.name}"

@@ -72,7 +72,8 @@ class Lost(Exception):
 class Taken:
     """A trial to train, by its id in the storage; None where there is none to take now.
 
-    `again` where another node has begun it. `exhausted` where every architecture is held.
+    again: True where another node had begun this trial. exhausted: True where every architecture is
+    held by some trial.
     """
 
     trial_id: int | None
@@ -124,12 +125,12 @@ class PostgresLedger:
         where = {"what": _LAUNCHING, **self._study}
         with self._storage.engine.connect() as connection:
             asked = text("SELECT pg_try_advisory_lock(:what, :study)")
-            alone = bool(connection.execute(asked, where).scalar())
+            is_only = bool(connection.execute(asked, where).scalar())
             connection.commit()
             try:
-                yield alone
+                yield is_only
             finally:
-                if alone:
+                if is_only:
                     connection.execute(text("SELECT pg_advisory_unlock(:what, :study)"), where)
                     connection.commit()
 

@@ -23,7 +23,8 @@ def status(run_dir: str, as_json: bool) -> None:
     from . import terminal as console
 
     run = RunDirectory.existing(run_dir)
-    state = results.status(run)
+    read = results.Results.of(run)
+    state = results.status_of(run, read)
     if as_json:
         emit(state)
         return
@@ -36,7 +37,7 @@ def status(run_dir: str, as_json: bool) -> None:
     )
     console.print_lines(*said_of_rungs(state["rungs"]), *zero_cost.said_of(state["zero_cost"]))
     if state["best"]:
-        show_found(run, results.best_of(run, 5))
+        show_found(read)
 
 
 @click.command()
@@ -123,18 +124,19 @@ def report(run_dir: str, out: Path | None, png: Path | None, as_json: bool) -> N
         click.echo(f"written: {path}")
 
 
-def show_found(run: Any, found: Any) -> None:
-    """The best, the final choice's verdict, and the Pareto front where there is one."""
+def show_found(read: Any) -> None:
+    """Of a run's `Results`: the best, the final choice's verdict, the Pareto front if any."""
     from ..run import results
     from . import terminal as console
 
+    found = read.best(5)
     console.print_found(found)
     said = results.verdict(found)
     if said:
         console.print_lines(said)
-    objectives = run.read_config().objectives
+    objectives = read.config.objectives
     if len(objectives) > 1:
-        console.print_front(results.front_of(run), objectives)
+        console.print_front(read.front(), objectives)
 
 
 def said_of_rungs(rungs: list[dict[str, Any]]) -> list[str]:

@@ -68,12 +68,14 @@ def _close(launched: Any, as_json: bool) -> int:
     from ..search import zero_cost
     from . import terminal as console
 
-    run, state = launched.run, results.status(launched.run)
+    run = launched.run
+    read = results.Results.of(run)
+    state = results.status_of(run, read)
     if as_json:
         emit({**state, "ending": launched.ending})
-    found = results.best_of(run, 5)
+    found = read.best(5)
     if found and not as_json:
-        show_found(run, found)
+        show_found(read)
     trials = state["trials"]
     ended = trials["complete"] + trials["pruned"] + trials["failed"]
     made = ", ".join(f"{trials[word]} {word}" for word in ("complete", "pruned", "failed"))

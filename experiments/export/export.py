@@ -10,7 +10,7 @@ from pathlib import Path
 from ...search_space.errors import InputError
 from ..run.directory import RunDirectory
 from ..run.outputs import check_target, write_out
-from ..run.results import Found, found_by_trial, need_best
+from ..run.results import Found, Results, need_best
 from .exported import Exported
 from .final_training import Tell
 from .formats import FORMATS, Format
@@ -55,12 +55,12 @@ def export(
     if sum(asked.values()) > 1:
         together = " with ".join(name for name, is_asked in asked.items() if is_asked)
         raise InputError("export", together, "choose one of --top, --front and --trial")
-    found = need_best(run, top, front=front) if trial is None else [found_by_trial(run, trial)]
+    found = need_best(run, top, front=front) if trial is None else [Results.of(run).trial(trial)]
     suffix = kind.suffix or form
     one = top == 1 and not front
     if out is None:
-        alone = "best" if trial is None else f"trial_{trial}"
-        out = run.path / f"{alone}.{suffix}" if one else run.path / "export"
+        name = "best" if trial is None else f"trial_{trial}"
+        out = run.path / f"{name}.{suffix}" if one else run.path / "export"
     if one and not os.path.isdir(out):
         targets = [out]
     else:

@@ -6,7 +6,7 @@ import base64
 import os
 
 SOCKET = "CONVNAS_NNI_SOCKET"
-"""The launcher's switchboard."""
+"""Where the launcher listens, see `driver/socket_server.py`."""
 
 CURRENT_FOLDER = "CONVNAS_NNI_FOLDER"
 """Where the launcher was started: the config's relative paths and modules are meant from there."""

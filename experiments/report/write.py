@@ -5,16 +5,15 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from optuna.trial import FrozenTrial
-
 from ...search_space import Budget
 from ...search_space.errors import InputError
-from ..config.schema import ExperimentConfig, as_yaml
+from ..config.schema import as_yaml
 from ..run import study as records
 from ..run.directory import RunDirectory
 from ..run.finalists import finalists
 from ..run.outputs import refusals, write_out
-from ..run.results import best_among, rungs_of, verdict
+from ..run.results import Results, verdict
+from ..search.pruning import Rung
 from . import facts, page
 from .charts import Chart, charts_of
 
@@ -27,10 +26,10 @@ def write_report(
     """Write the page to `out` (by default report.html in the run directory) and, where `png` names
     a folder, every figure into it. Returns the page's path and the figures'. Raises InputError.
     """
-    trials, final = records.read_all(run.study)
-    if not records.ranked(trials):
+    results = Results.of(run)
+    if not records.ranked(results.trials):
         raise InputError("RUN_DIR", str(run.path), "it must hold at least one complete trial")
-    text, charts = rendered(run.read_config(), trials, final)
+    text, charts = rendered(results)
     target = out or run.path / "report.html"
     write_out(target, text)
     if png is None:
@@ -45,30 +44,28 @@ def write_report(
     return target, figures
 
 
-def rendered(
-    config: ExperimentConfig, trials: list[FrozenTrial], final: list[FrozenTrial]
-) -> tuple[str, list[Chart]]:
-    """The page of these trials, at least one of them complete, and its figures."""
+def rendered(results: Results) -> tuple[str, list[Chart]]:
+    """The page of these results, at least one trial of them complete, and its figures."""
+    config, trials, final = results.config, results.trials, results.final
     found = facts.scored(trials)
     charts = charts_of(
         found, finalists(final), Budget.from_config(config.budget).limits.get("flops", (None, None))
     )
-    best = best_among(trials, final, _BEST)
+    best = results.best(_BEST)
     said = verdict(best)
     nets = "".join(map(page.drawing, best))
     sections = [("Best architectures", (f"<p>{escape(said)}</p>" if said else "") + nets)]
     for chart in charts:
         more = page.effects_table(facts.effects(found)) if chart.key == "importance" else ""
         if chart.key == "proxies":
-            more = _rungs(config, trials)
+            more = _rungs(results.rungs())
         sections.append((chart.title, page.figure(chart) + more))
     sections.append(("Cost of the search", page.spent_table(facts.spent(trials, final))))
     sections.append(("Settings", f"<pre>{escape(as_yaml(config))}</pre>"))
     return page.page(f"{config.name}: architecture search", sections), charts
 
 
-def _rungs(config: ExperimentConfig, trials: list[FrozenTrial]) -> str:
-    rungs = rungs_of(config, trials)
+def _rungs(rungs: list[Rung]) -> str:
     if not rungs:
         return ""
     rows = [

@@ -23,7 +23,8 @@ from .postgres import Database
 class Found:
     """A complete trial. `score` is the evaluator's, on the validation split where there is one.
 
-    latency_ms: milliseconds by the run's latency table, None where it has none. final: its scores with new seeds, where the run has made its final choice and it took part.
+    latency_ms: milliseconds by the run's latency table, None where it has none. final: its scores
+    with new seeds, where the run has made its final choice and it took part.
     """
 
     trial: int
@@ -49,52 +50,82 @@ class Found:
         }
 
 
+@dataclass(frozen=True)
+class Results:
+    """A run's config and its trials, of the search and of its final choice: read once, together."""
+
+    config: ExperimentConfig
+    trials: list[FrozenTrial]
+    final: list[FrozenTrial]
+
+    @classmethod
+    def of(cls, run: RunDirectory) -> Results:
+        """Raises InputError where the run has no study, RunError where it cannot be read."""
+        config = run.read_config()
+        return cls(config, *records.read_all(run.study, config.objectives))
+
+    def best(self, top: int) -> list[Found]:
+        """As `best_of`."""
+        judged = self._judged()
+        places = {number: place for place, number in enumerate(judged)}
+        ranked = sorted(
+            records.ranked(self.trials), key=lambda t: places.get(t.number, len(places))
+        )
+        return [_found(trial, judged.get(trial.number)) for trial in ranked[:top]]
+
+    def front(self) -> list[Found]:
+        """The Pareto front, most accurate first; of one objective, its best trial."""
+        judged = self._judged()
+        trials = front(self.trials, self.config.objectives)
+        return [_found(trial, judged.get(trial.number)) for trial in trials]
+
+    def trial(self, number: int) -> Found:
+        """The complete trial of that number. Raises InputError, naming complete ones."""
+        complete = {trial.number: trial for trial in records.ranked(self.trials)}
+        if number not in complete:
+            best = ", ".join(str(each) for each in list(complete)[:5])
+            more = f"; the best: {best}" if best else ", and there is none yet"
+            raise InputError("trial", number, f"the number of a complete trial{more}")
+        return _found(complete[number], self._judged().get(number))
+
+    def rungs(self) -> list[Rung]:
+        """How well each rung of the run's pruner predicts; none where it has no rungs."""
+        pruner = self.config.pruner
+        if not pruner.has_rungs:
+            return []
+        epochs = rung_epochs(self.config.epochs, eta=pruner.eta, min_epochs=pruner.min_epochs)
+        return correlations(self.trials, epochs)
+
+    def _judged(self) -> dict[int, Finalist]:
+        return {one.trial: one for one in finalists(self.final)}
+
+
 def best_of(run: RunDirectory, top: int) -> list[Found]:
     """The `top` best complete trials, best first; fewer where there are fewer.
 
     Those of the final choice come first, by what it found, the others by the search's score.
     """
-    return best_among(*records.read_all(run.study), top)
+    return Results.of(run).best(top)
 
 
-def best_among(trials: list[FrozenTrial], final: list[FrozenTrial], top: int) -> list[Found]:
-    """As `best_of`, of trials that have been read."""
-    judged = {one.trial: one for one in finalists(final)}
-    places = {number: place for place, number in enumerate(judged)}
-    ranked = sorted(records.ranked(trials), key=lambda t: places.get(t.number, len(places)))
-    return [_found(trial, judged.get(trial.number)) for trial in ranked[:top]]
-
-
-def front_of(run: RunDirectory) -> list[Found]:
-    """The Pareto front of a run with several objectives, most accurate first."""
-    objectives = run.read_config().objectives
-    trials, final = records.read_all(run.study, objectives)
-    judged = {one.trial: one for one in finalists(final)}
-    return [_found(trial, judged.get(trial.number)) for trial in front(trials, objectives)]
-
-
-def found_by_trial(run: RunDirectory, number: int) -> Found:
-    """The complete trial of that number. Raises InputError, naming complete ones."""
-    trials, final = records.read_all(run.study)
-    complete = {trial.number: trial for trial in records.ranked(trials)}
-    if number not in complete:
-        best = ", ".join(str(each) for each in list(complete)[:5])
-        more = f"; the best: {best}" if best else ", and there is none yet"
-        raise InputError("trial", number, f"the number of a complete trial{more}")
-    judged = {one.trial: one for one in finalists(final)}
-    return _found(complete[number], judged.get(number))
+def need_best(run: RunDirectory, top: int, *, front: bool = False) -> list[Found]:
+    """As `best_of`, or the Pareto front, but InputError where no trial is complete."""
+    results = Results.of(run)
+    found = results.front() if front else results.best(top)
+    if not found:
+        raise InputError("RUN_DIR", str(run.path), "it must hold at least one complete trial")
+    return found
 
 
 def _found(trial: FrozenTrial, final: Finalist | None) -> Found:
     attrs = trial.user_attrs
-    architecture = Architecture.from_dict(attrs["architecture"])
     values = tuple(trial.values)
     return Found(
         trial=trial.number,
         score=values[0],
         flops=attrs["flops"],
         params=attrs["params"],
-        architecture=architecture,
+        architecture=Architecture.from_dict(attrs["architecture"]),
         final=final,
         values=values,
         latency_ms=attrs.get("latency_ms"),
@@ -103,13 +134,16 @@ def _found(trial: FrozenTrial, final: Finalist | None) -> Found:
 
 def status(run: RunDirectory) -> dict[str, Any]:
     """JSON-able: trials by state and wanted, the best, the workers of a launch going on."""
-    config = run.read_config()
-    trials = records.read_trials(run.study)
-    workers = run.workers()
-    best = best_of(run, 1)
-    several = len(config.objectives) > 1
-    nodes = _nodes(run)
+    return status_of(run, Results.of(run))
+
+
+def status_of(run: RunDirectory, results: Results) -> dict[str, Any]:
+    """As `status`, of results that have been read."""
+    config, trials = results.config, results.trials
+    workers, nodes = run.workers(), _nodes(run)
     heard = [one for one in nodes if config.storage and one["silent"] < config.storage.grace]
+    best = results.best(1)
+    several = len(config.objectives) > 1
     return {
         "run": str(run.path),
         "name": config.name,
@@ -120,8 +154,8 @@ def status(run: RunDirectory) -> dict[str, Any]:
         "wanted": config.trials,
         "trials": records.count(trials),
         "best": best[0].to_dict() if best else None,
-        "front": [found.to_dict() for found in front_of(run)] if several else [],
-        "rungs": [rung.to_dict() for rung in rungs_of(config, trials)],
+        "front": [found.to_dict() for found in results.front()] if several else [],
+        "rungs": [rung.to_dict() for rung in results.rungs()],
         "zero_cost": zero_cost.facts_of(config.zero_cost, trials),
         "failures": records.reasons(trials),
         "workers": workers or [],
@@ -139,15 +173,6 @@ def _nodes(run: RunDirectory) -> list[dict[str, Any]]:
         return nodes_at(place)
 
 
-def rungs_of(config: ExperimentConfig, trials: list[FrozenTrial]) -> list[Rung]:
-    """How well each rung of the run's pruner predicts; none where it has no rungs."""
-    if not config.pruner.has_rungs:
-        return []
-    settings = config.pruner
-    epochs = rung_epochs(config.epochs, eta=settings.eta, min_epochs=settings.min_epochs)
-    return correlations(trials, epochs)
-
-
 def verdict(found: list[Found]) -> str | None:
     """The final choice in one sentence; None where there was none."""
     if not found or found[0].final is None:
@@ -160,11 +185,3 @@ def verdict(found: list[Found]) -> str | None:
     if ties:
         said += f"; a tie: trial{'s' * (len(ties) > 1)} {', '.join(ties)} cannot be told from it"
     return said
-
-
-def need_best(run: RunDirectory, top: int, *, front: bool = False) -> list[Found]:
-    """As `best_of`, or `front_of` with `front`, but InputError where no trial is complete."""
-    found = front_of(run) if front else best_of(run, top)
-    if not found:
-        raise InputError("RUN_DIR", str(run.path), "it must hold at least one complete trial")
-    return found

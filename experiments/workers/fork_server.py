@@ -3,9 +3,14 @@
 So a worker starts in milliseconds, also when it replaces one that died, and the hundreds of
 megabytes that torch takes exist once. It stays single-threaded and touches no GPU, which makes
 forking safe. Run as `python -m convnas.experiments.workers.fork_server FD [MODULE ...]`, FD being
-its end of a socket and the modules what else the workers will need, it hears `start` (with the worker's end of another socket), `kill` and, by the socket's closing, the
-end; it says `started` and `ended`. It never outlives its parent, nor its workers it.
+its end of a socket and the modules what else the workers will need, it hears `start` (with the
+worker's end of another socket), `kill` and, by the socket's closing, the end; it says `started` and
+`ended`. It never outlives its parent, nor its workers it.
 """
+
+# multiprocessing's forkserver starts workers as quickly, but runs the caller's script again in each
+# (a launch without a __main__ guard starts itself), its workers outlive it when it is killed, their
+# exit codes are lost with it, and it and a resource tracker stay until the caller ends.
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from convnas.experiments.cli import main
 from convnas.experiments.report import facts
 from convnas.experiments.report.svg import nice_ticks
 from convnas.experiments.report.write import rendered
+from convnas.experiments.run.results import Results
 from convnas.search_space import cost
 
 SPACE = {
@@ -89,7 +90,7 @@ class Page(html.parser.HTMLParser):
 @pytest.mark.parametrize("count", [1, 5, 5000])
 def test_a_page_of_any_size_is_whole_and_needs_no_network(count) -> None:
     failed = create_trial(state=TrialState.FAIL, user_attrs={"reason": "<script>no</script>"})
-    text, charts = rendered(read_config(CONFIG), [*trials(count), failed], [])
+    text, charts = rendered(Results(read_config(CONFIG), [*trials(count), failed], []))
     page = Page(text)
     assert "script" not in page.tags
     assert "link" not in page.tags
@@ -110,7 +111,7 @@ def test_a_page_of_any_size_is_whole_and_needs_no_network(count) -> None:
     ],
 )
 def test_the_budget_s_lines_are_those_of_its_limits_on_flops(budget, drawn) -> None:
-    text, _ = rendered(read_config(CONFIG | {"budget": budget}), trials(20), [])
+    text, _ = rendered(Results(read_config(CONFIG | {"budget": budget}), trials(20), []))
     assert {word for word in ("least allowed", "budget") if f">{word}</text>" in text} == drawn
 
 
@@ -200,7 +201,7 @@ def test_a_browser_shows_every_section_and_no_figure_is_wider_than_the_screen(
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("chromium is not installed")
-    text, _ = rendered(read_config(CONFIG), trials(50), [])
+    text, _ = rendered(Results(read_config(CONFIG), trials(50), []))
     # The page itself has no script; this one measures it.
     probe = (
         "<script>document.title = JSON.stringify([document.documentElement.scrollWidth,"

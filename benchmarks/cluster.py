@@ -1,16 +1,17 @@
-"""What very many workers do to proposals and to duplicates: simulated trainings, everything else real.
+"""What very many workers do to proposals and duplicates: trainings simulated, all else real.
 
-A PostgreSQL server of its own, Optuna's storage, the table of claims and the strategies are the real ones;
-only time is virtual. A worker asks, "trains" for a drawn time, tells, and asks again. Each ask runs for real
-when its moment comes and is timed; between its reading of the study and its claim the clock goes on,
-so others ask and claim meanwhile, as on machines of their own. Taking a trial happens under one lock:
-whoever comes while it is held waits for it. Most workers share a storage's cache, or a thousand
-would not fit into one process; a few, the probes, have one of their own, and so read whatever has been
-finished since they asked last.
+A PostgreSQL server of its own, Optuna's storage, the table of claims and the strategies are the
+real ones; only time is virtual. A worker asks, "trains" for a drawn time, tells, and asks again.
+Each ask runs for real when its moment comes and is timed; between its reading of the study and its
+claim the clock goes on, so others ask and claim meanwhile, as on machines of their own. Taking a
+trial happens under one lock: whoever comes while it is held waits for it. Most workers share a
+storage's cache, or a thousand would not fit into one process; a few, the probes, have one of their
+own, and so read whatever has been finished since they asked last.
 
 Not in it: the server's slowing down when many speak to it at once, and the network.
 
-Run: python -m convnas.benchmarks.cluster [--workers 10 1000]; kept in benchmarks/results/cluster.json.
+Run: python -m convnas.benchmarks.cluster [--workers 10 1000]; kept in
+benchmarks/results/cluster.json.
 """
 
 from __future__ import annotations

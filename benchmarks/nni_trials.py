@@ -1,8 +1,8 @@
 """How soon a trial trains under NNI: ours, in a warm worker, and a plain one, a process of its own.
 
-From the moment NNI starts the trial's process, by its own record, to the moment the network is built
-and the data is there. Both kinds in turn, one trial at a time, in the same run on the same machine,
-the same guarded NNI. Run: python -m convnas.benchmarks.nni_trials
+From the moment NNI starts the trial's process, by its own record, to the moment the network is
+built and the data is there. Both kinds in turn, one trial at a time, in the same run on the same
+machine, the same guarded NNI. Run: python -m convnas.benchmarks.nni_trials
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A trial of NNI as its users write it: import, ask for parameters, load the data, build, train.
 
-It stops where training would begin, and notes the time in the folder on its command line. Generous to
-this way: a small network, and nothing imported that it does not need.
+It stops where training would begin, and notes the time in the folder on its command line. Generous
+to this way: a small network, and nothing imported that it does not need.
 """
 
 from __future__ import annotations

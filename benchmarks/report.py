@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 _LEGEND = (
-    "Times faster than vanilla of the same shape (Res2Net: than the bottleneck of the nearest flops);"
-    " quartiles over rounds in brackets. Below 1 is slower than vanilla. `ideal`: vanilla's flops by"
-    " ours. `naive`: times faster than the source document's form, inference / training."
+    "Times faster than vanilla of the same shape (Res2Net: than the bottleneck of the nearest"
+    " flops); quartiles over rounds in brackets. Below 1 is slower than vanilla. `ideal`: vanilla's"
+    " flops by ours. `naive`: times faster than the source document's form, inference / training."
 )
 MODES = ("inference", "folded", "training")
 
@@ -59,7 +59,8 @@ def _table_row(row: Mapping[str, Any]) -> str:
 def _slower(rows: list[Mapping[str, Any]]) -> list[str]:
     """Where an operator loses to vanilla (by more than a twentieth), in plain words."""
     found = [
-        f"- {row['operator']}, {row['shape']}: {mode} takes {1 / _median(row, mode):.2f} times as long"
+        f"- {row['operator']}, {row['shape']}:"
+        f" {mode} takes {1 / _median(row, mode):.2f} times as long"
         for row in rows
         for mode in MODES
         if _median(row, mode) < 0.95

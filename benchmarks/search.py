@@ -211,7 +211,10 @@ def markdown(result: dict[str, Any]) -> str:
                 f"{table['winners_curse_floor_reread']:.3f} with the top {REREAD} re-read."
             ),
             "",
-            "| strategy | regret at 25 | at 50 | at 100 | top 5 re-read | over cap | repeats | ms a proposal |",
+            (
+                "| strategy | regret at 25 | at 50 | at 100 | top 5 re-read | over cap | repeats "
+                "| ms a proposal |"
+            ),
             "|---|---|---|---|---|---|---|---|",
         ]
         rows = sorted(

@@ -1,9 +1,9 @@
 """Zero-cost measures on the digits table: do they rank, do they add up over stages, do they help?
 
 The table `digits` holds 1,331 architectures trained with three seeds; those inside 1M flops are
-searched, 40 trainings a search, and a searcher sees one seed. Each search measures 128 architectures
-of its own draw. Regret is the gap, in points of accuracy averaged over the seeds, between the best
-architecture inside the budget and the one seen the highest.
+searched, 40 trainings a search, and a searcher sees one seed. Each search measures 128
+architectures of its own draw. Regret is the gap, in points of accuracy averaged over the seeds,
+between the best architecture inside the budget and the one seen the highest.
 
 Run: python -m convnas.benchmarks.zero_cost [--repeats 30]    (kept in results/zero_cost.json)
 """

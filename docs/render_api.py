@@ -19,10 +19,12 @@ HERE = Path(__file__).parent
 HEAD = """\
 # Python interface
 
-Written by `python docs/render_api.py` from the docstrings; a test holds it to them. Names under `convnas` can be
-imported from there: `from convnas import SearchSpace`. They load on first use, so `import convnas` loads neither torch nor Optuna.
+Written by `python docs/render_api.py` from the docstrings; a test holds it to them. Names under
+`convnas` can be imported from there: `from convnas import SearchSpace`. They load on first use, so
+`import convnas` loads neither torch nor Optuna.
 
-Wrong input raises `InputError` (a `ValueError`), whose text is one line with the key, the value and what is allowed.
+Wrong input raises `InputError` (a `ValueError`), whose text is one line with the key, the value and
+what is allowed.
 """
 
 ROOMS = {

@@ -25,23 +25,27 @@ Row = Mapping[str, Any]
 HEAD = """\
 # Costs: published figures beside ours
 
-Written by `python docs/render_costs.py` from [costs.yaml](costs.yaml); a test holds every row to it.
+Written by `python docs/render_costs.py` from [costs.yaml](costs.yaml); a test holds every row to
+it.
 
-- **flops**: multiply-adds of all convolutions and linear layers for one input. One multiply-add is one
-  FLOP, as in the papers; torch's flop counter counts two. Biases, norms, activation functions, pooling,
-  additions and upsampling are not counted. Input 3x224x224 with 1000 classes; on CIFAR 3x32x32.
-- **paper** (`convnas cost ARCH.yaml --convention paper`): as the operator's own paper counts. HetConv adds
-  one per output element of a convolution with a bias, scaled like the multiply-adds by
-  (K^2/p + 1 - 1/p) / K^2. OctConv adds one for every element that a pooling window reads (its own average
-  pooling, max pooling, global pooling). Res2Net and vanilla networks have no other convention. Neither paper
-  says so: both conventions are inferred from the printed figures, of which they meet {met} and miss {missed}.
+- **flops**: multiply-adds of all convolutions and linear layers for one input. One multiply-add is
+  one FLOP, as in the papers; torch's flop counter counts two. Biases, norms, activation functions,
+  pooling, additions and upsampling are not counted. Input 3x224x224 with 1000 classes; on CIFAR
+  3x32x32.
+- **paper** (`convnas cost ARCH.yaml --convention paper`): as the operator's own paper counts.
+  HetConv adds one per output element of a convolution with a bias, scaled like the multiply-adds by
+  (K^2/p + 1 - 1/p) / K^2. OctConv adds one for every element that a pooling window reads (its own
+  average pooling, max pooling, global pooling). Res2Net and vanilla networks have no other
+  convention. Neither paper says so: both conventions are inferred from the printed figures, of
+  which they meet {met} and miss {missed}.
 - **params**: learned numbers, BatchNorm's two per channel included.
 - `convnas cost` also gives **activations** (elements of convolution and linear outputs) and
-  **backward_bytes**: the float32 feature maps that training keeps for the backward pass, that is, the bytes
-  by which one more image in the batch grows what autograd saves. No paper prints them; a test compares them
-  with autograd's saved tensors.
+  **backward_bytes**: the float32 feature maps that training keeps for the backward pass, that is,
+  the bytes by which one more image in the batch grows what autograd saves. No paper prints them; a
+  test compares them with autograd's saved tensors.
 
-A figure is *equal* when ours, rounded (or, where it says so, cut off) to the printed digits, is the printed one."""
+A figure is *equal* when ours, rounded (or, where it says so, cut off) to the printed digits, is the
+printed one."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The command line. Exit status: 0 good, 1 the run failed, 2 the input is wrong (one line says how).
+"""The command line. Exit status: 0 good, 1 the run failed, 2 wrong input (one line says how).
 
 Heavy imports happen inside the commands, so that help and usage errors are instant.
 """

@@ -67,7 +67,7 @@ def plan(
 
 
 class SearchBackend(Protocol):
-    """Who runs the trials of a search, and where its study is. `trains_here`: in our own workers."""
+    """Who runs the trials of a search, and where its study is. `trains_here`: in our workers."""
 
     trains_here: bool
 

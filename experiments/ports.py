@@ -9,7 +9,7 @@ from ..search_space.errors import InputError
 
 
 def check_place(host: str, port: int, why: str) -> None:
-    """InputError where `host` is reachable from elsewhere, for the reason `why`, or `port` is taken."""
+    """InputError where `host` is reachable from elsewhere, which `why` forbids, or `port` taken."""
     try:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -50,7 +50,7 @@ def naive_conv2d() -> Conv:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Where everything is installed (CI), a skipped test is a failure; only a missing GPU is not."""
+    """Where everything is installed (CI), a skipped test fails; only a missing GPU excuses it."""
     report = yield
     if report.skipped and os.environ.get("CONVNAS_SKIPS_FAIL") and "gpu" not in item.keywords:
         report.outcome = "failed"

@@ -1,4 +1,4 @@
-"""The documents: what is generated is up to date, links lead somewhere, and Python in them is Python."""
+"""The documents: what is generated is up to date, links lead somewhere, Python is Python."""
 
 from __future__ import annotations
 

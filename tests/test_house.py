@@ -110,7 +110,7 @@ def test_no_folder_has_more_modules_than_can_be_taken_in_at_a_glance() -> None:
 
 
 def test_a_class_name_means_one_thing() -> None:
-    # An exported Python module carries shortened copies of the layers, under the names they have here.
+    # An exported Python module has shortened copies of the layers, under the names they have here.
     copies = ("experiments.export.python_layers", "search_space.layers.standalone.")
     classes = Counter(
         node.name

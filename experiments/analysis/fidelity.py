@@ -127,7 +127,7 @@ def _here(
 
 
 def _levels(config: ExperimentConfig, asked: Asked) -> list[Level]:
-    """The long trainings first, then the config's own, each with half the epochs, and no training."""
+    """The long trainings, the config's own, each of those with half the epochs, and no training."""
     own = dict(config.evaluator)
     if own.get("name") != "proxy":
         allowed = "a fidelity report is about the evaluator proxy"

@@ -1,8 +1,8 @@
-"""What a fidelity report says: rank correlations, beside that of two seeds, and the cheapest proxy.
+"""A fidelity report: rank correlations, beside that of two seeds, and the cheapest proxy.
 
 Two long trainings of the same architectures agree only so far: that is how much noise there is in
-what every other row is compared with. It bounds no row: a measure without noise of its own can agree
-with one noisy reading better than two noisy readings do with one another.
+what every other row is compared with. It bounds no row: a measure without noise of its own can
+agree with one noisy reading better than two noisy readings do with one another.
 """
 
 from __future__ import annotations

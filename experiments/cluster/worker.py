@@ -38,7 +38,7 @@ def work(
     workers: int | str,
     log: Callable[[str], None],
 ) -> tuple[Ending, int]:
-    """Train for the study at `where` until its search is over; the ending, and the trials ended here.
+    """Train for the study at `where` until its search is over: how it ended, and trials ended here.
 
     Raises InputError where there is no such study, RunError where it is no longer reached.
     """

@@ -1,1 +1,1 @@
-"""What `convnas COMMAND` does, a file for each kind of command; `experiments/cli.py` gathers them."""
+"""What `convnas COMMAND` does, a file for each kind; `experiments/cli.py` gathers them."""

@@ -18,8 +18,9 @@ def worker(place: str, study: str | None, workers: str, device: str) -> int:
     """Let this machine train for a search that convnas launch has begun.
 
     The study is found at postgresql://USER@HOST/DATABASE (the password is PGPASSWORD or in
-    ~/.pgpass), at grpc://HOST:PORT where convnas proxy stands in front of it, or as RUN_DIR says; it
-    holds the config. Ends with the search. When it is stopped or dies, others take its trials over.
+    ~/.pgpass), at grpc://HOST:PORT where convnas proxy stands in front of it, or as RUN_DIR says;
+    it holds the config. Ends with the search. When it is stopped or dies, others take its trials
+    over.
     """
     from ..cluster.worker import work
 

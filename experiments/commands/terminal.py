@@ -31,7 +31,7 @@ AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 
 
 class LaunchView:
-    """Shows a search on stderr: one live bar in a terminal, else a line for every finished trial."""
+    """Shows a search on stderr: a live bar in a terminal, else a line for every finished trial."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, **AS_IT_IS)

@@ -31,7 +31,8 @@ def as_input_error(found: ValidationError, config: type[BaseModel]) -> InputErro
 
 
 _ALLOWED = {
-    "name": "it must be letters, digits, '_', '-' and '.', at most 100, and start with a letter or digit",
+    "name": "it must be letters, digits, '_', '-' and '.', at most 100, and start with a letter"
+    " or digit",
     "trials": "it must be a whole number from 1 to 1000000",
     "seed": "it must be a whole number from 0 to 4294967295",
     "device": "it must be auto, cpu, cuda or cuda:N",

@@ -43,9 +43,9 @@ MAY_CHANGE = frozenset(
 
 class ExperimentConfig(BaseModel):
     """One experiment. `training` is how `train` and `export` train, beyond the search's proxies;
-    `latency` says on which device it is measured, and how, see `latency.py`; `track`
-    names the tools that finished trials are copied to, see `tracking/`; `plugins` the modules that
-    register operators, see `plugins.py`; `versions` is written by a launch, for people, and not read back."""
+    `latency` says on which device it is measured, and how, see `latency.py`; `track` names the
+    tools that finished trials are copied to, see `tracking/`; `plugins` the modules that register
+    operators, see `plugins.py`; `versions` is written by a launch, for people, and not read."""
 
     model_config = Section.model_config
 

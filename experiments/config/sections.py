@@ -72,8 +72,9 @@ class ZeroCostUse(Section):
 
 
 class Machine(Section):
-    """A machine reached by ssh, with convnas and nni in its `python`, that trains `workers` trials at
-    once. `key_file` is the private key to log in with, and its own key must be in `known_hosts`."""
+    """A machine reached by ssh, with convnas and nni in its `python`: `workers` trials at once.
+
+    `key_file` is the private key to log in with, and its own key must be in `known_hosts`."""
 
     host: _Word
     user: _Word

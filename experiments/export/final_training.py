@@ -1,4 +1,4 @@
-"""Training one architecture properly, for `train` and `export`: weights once, kept for all formats."""
+"""Training one architecture properly, for `train` and `export`: once, kept for all formats."""
 
 from __future__ import annotations
 

@@ -61,7 +61,8 @@ def module_source(
 
 _HEAD = '''"""{architecture}
 
-{images}Input: (N, {shape}) floats, (pixels - MEAN) / STD channel by channel, as prepared(image) gives.
+{images}Input: (N, {shape}) floats, (pixels - MEAN) / STD channel by channel, as prepared(image) \
+gives.
 Output: (N, {classes}) logits; predict(image) names the classes. Written by convnas; it needs torch
 alone, and Pillow to open a picture.
 """

@@ -23,7 +23,7 @@ class Usage:
 PICTURE = """image = {opened}
 x = numpy.float32(image).reshape({height}, {width}, -1){scaled}
 x = ((x - data['mean']) / data['std']).astype('float32').transpose(2, 0, 1)[None]"""
-"""From a picture to the network's input (1, C, H, W), with `data` as it was kept with the weights."""
+"""From a picture to the network's input (1, C, H, W); `data`: as kept with the weights."""
 
 NAMED = "print(data['class_names'][logits.argmax()])"
 

@@ -33,7 +33,7 @@ class ScoredTrial:
 
     @cached_property
     def factors(self) -> Factors:
-        """What was chosen, a word for each thing that could be: "stage 1" -> "octave(alpha=0.5)"."""
+        """What was chosen, a word for each thing that could be: "stage 1" -> "octave(alpha=.5)"."""
         return factors_of(self.architecture)
 
 

@@ -45,7 +45,7 @@ def table(head: Row, rows: Iterable[Row]) -> str:
 
 
 def drawing(found: Found) -> str:
-    """An architecture as a row of boxes, one a stage: operator, number, and its part of the cost."""
+    """An architecture as a row of boxes, one a stage: operator, number, part of the cost."""
     counted = cost(found.architecture)
     final = found.final
     score = f"score {found.score:.4f}"

@@ -1,4 +1,4 @@
-"""What a final choice has found: the best of a search, their scores with new seeds, and the ties."""
+"""What a final choice has found: a search's best, their scores with new seeds, and the ties."""
 
 from __future__ import annotations
 

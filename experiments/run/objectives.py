@@ -27,7 +27,8 @@ COSTS = ("flops", "params", "activations")
 def check_objectives(objectives: Sequence[str]) -> None:
     """Raises InputError. The first is accuracy; others: a cost, or a metric of the evaluator."""
     if not objectives or objectives[0] != ACCURACY:
-        allowed = "the first must be accuracy; then flops, params, activations, latency or a metric's name"
+        costs = ", ".join(COSTS)
+        allowed = f"the first must be accuracy; then {costs}, latency or a metric's name"
         raise InputError("objectives", list(objectives), allowed)
     if len(set(objectives)) != len(objectives):
         raise InputError("objectives", list(objectives), "each of them once")

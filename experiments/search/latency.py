@@ -1,4 +1,4 @@
-"""Latency in an experiment: measured on the device that the network is for, and then a cost like flops.
+"""Latency in an experiment: measured on the device it is for, and then a cost like flops.
 
 A config with `latency:` (or a latency in its budget or objectives) gets a table of its space's
 pieces: from `latency.measured` where the config holds one, as every run directory's does, so that

@@ -1,4 +1,4 @@
-"""From a config to what a search needs: its space, the feasible set, the strategy. Once a command."""
+"""From a config to what a search needs, once a command: space, feasible set, strategy."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def prepared_from(source: str | Path | Mapping[str, Any], **changes: Any) -> Pre
 
 
 def read_config(source: str | Path | Mapping[str, Any], **changes: Any) -> ExperimentConfig:
-    """The config in a file or mapping, with `changes` (those not None) put over it, checked in full.
+    """The config in a file or mapping, with `changes` (those not None) put over it; fully checked.
 
     `changes`: trials, seed, workers, device; `strategy` (a name), `budget` (a limit on flops), and
     `backend` (a name), `port` and `host`. Raises InputError for whatever is wrong, down to a budget

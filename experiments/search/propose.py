@@ -1,4 +1,4 @@
-"""Which architecture comes next: what a run that ended early left, then what the strategy proposes."""
+"""Which architecture comes next: what a run that ended early left, then the strategy's wish."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multi-fidelity that stops and never pauses: a trial goes on while it is among the best of its rung.
+"""Multi-fidelity that stops and never pauses: a trial goes on while among the best of its rung.
 
 Rungs are epochs: min_epochs * eta^k. At a rung a trial goes on while it is in the top 1/eta of all
 that have reported there (Li et al., ASHA, MLSys 2020, arXiv 1810.05934, in its stopping form: what

@@ -1,4 +1,4 @@
-"""What a search that is under way consists of: made by `launch`, used by whoever runs the trials."""
+"""A search that is under way: made by `launch`, used by whoever runs the trials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether what a config says means something, asked of the rooms it belongs to: nothing is built."""
+"""Whether what a config says means something: the rooms are asked, and nothing is built."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ search to the part of the feasible set with the highest sums; as a feature it is
 the predictor knows of every architecture. How well it ranks what the search trained is always said:
 in some spaces it does not.
 
-The fit (`zero_cost_fit.py` makes it) is kept in the run's config, so that a run that goes on has the
-same feasible set.
+The fit (`zero_cost_fit.py` makes it) is kept in the run's config, so that a run that goes on has
+the same feasible set.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from .record import Record
 
 
 class Tracker(Protocol):
-    """Somewhere to copy finished trials to. Adding a trial twice must not be needed: see `known`."""
+    """Somewhere to copy finished trials to; what it has is not added again, see `known`."""
 
     place: str
     """Where people find it, in words."""

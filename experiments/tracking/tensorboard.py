@@ -1,4 +1,4 @@
-"""Trials for TensorBoard: a run for each, with its choices as hyper-parameters, and one for the search."""
+"""Trials for TensorBoard: a run for each, its choices as hyper-parameters; one for the search."""
 
 from __future__ import annotations
 

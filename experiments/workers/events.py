@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Reported:
-    """Epoch `epoch` of `trial` is over. The worker waits for `WorkerPool.verdict` if verdicts are on."""
+    """Epoch `epoch` of `trial` is over. The worker may wait for `WorkerPool.verdict`."""
 
     trial: int
     epoch: int

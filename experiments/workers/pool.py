@@ -58,9 +58,9 @@ class _Worker:
 class WorkerPool:
     """Worker processes that all hold the evaluator described by `setup`.
 
-    `workers` is their number, or the device of each; with none of them it only waits. `setup` is JSON-able: evaluator, data, input,
-    classes, device, seed. What workers print goes to the file `log`. `timeout` is the limit of one
-    evaluation in seconds, None for no limit.
+    `workers` is their number, or the device of each; with none of them it only waits. `setup` is
+    JSON-able: evaluator, data, input, classes, device, seed. What workers print goes to the file
+    `log`. `timeout` is the limit of one evaluation in seconds, None for no limit.
     """
 
     def __init__(

@@ -63,7 +63,7 @@ def _importable() -> Iterator[None]:
 
 @pytest.fixture
 def scripted(_importable: None, tmp_path: Path) -> Config:
-    """The small experiment with `scripted.py` as its evaluator, which writes down what it is asked."""
+    """The small experiment; `scripted.py`, its evaluator, writes down what it is asked."""
     return small(evaluator={"name": SCRIPTED, "record": str(tmp_path / "record.txt")})
 
 
@@ -94,7 +94,7 @@ def write(tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start the command in a process group of its own; whatever is left of it is killed at the end."""
+    """Start the command in a process group of its own; what is left of it is killed at the end."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*argv: str) -> subprocess.Popen[str]:

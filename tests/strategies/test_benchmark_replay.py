@@ -1,4 +1,4 @@
-"""A small share of the kept benchmark, run again: benchmarks/results/search.json is what it says."""
+"""A small share of the kept benchmark, run again: results/search.json is what it says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `convnas launch --backend nni` does beyond a local launch: the manager, and all around it."""
+"""What `convnas launch --backend nni` does beyond a local launch: NNI's manager and around it."""
 
 from __future__ import annotations
 

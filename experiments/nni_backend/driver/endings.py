@@ -20,7 +20,7 @@ _UNTOLD = 5.0
 
 
 class Endings:
-    """Looks at a search of `config.trials` trials in all. `exhausted`: the tuner has nothing left."""
+    """Looks at a search of `config.trials` trials. `exhausted`: the tuner has nothing left."""
 
     def __init__(self, config: ExperimentConfig, trials: TrialLog) -> None:
         self._config, self._trials = config, trials

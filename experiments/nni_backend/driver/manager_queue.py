@@ -1,4 +1,4 @@
-"""Everything said to NNI's manager, in order and from one thread, so that the search never waits."""
+"""What is said to NNI's manager, in order and from one thread, so that the search never waits."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class ManagerQueue:
         self._jobs.put(look)
 
     def last_error_line(self, number: int, answer: Callable[[str], None]) -> None:
-        """The last line of the stderr of the trial with parameter id `number`; empty without one."""
+        """The last line of the stderr of the trial with parameter id `number`, or nothing."""
 
         def look() -> None:
             words = ""

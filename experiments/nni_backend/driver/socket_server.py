@@ -1,4 +1,4 @@
-"""A private Unix socket where the tuner and the trials of a run reach the process that launched it."""
+"""A private Unix socket where a run's tuner and trials reach the process that launched it."""
 
 from __future__ import annotations
 

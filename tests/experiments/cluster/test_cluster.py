@@ -1,4 +1,4 @@
-"""A search of several processes on a real PostgreSQL, some of them killed or stopped in the middle."""
+"""A search of several processes on a real PostgreSQL, some killed or stopped in the middle."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ def test_the_dashboards_connection_cannot_write(shared: Config, url: str, write:
         database = Database.parse(url, "small")
         storage = open_to_read(database)
         study = study_at(storage, database)
-        assert study.user_attrs == {"budget": config.budget}
+        assert study.user_attrs == {"budget": {"flops": 1_000_000}}
         with pytest.raises(optuna.exceptions.StorageInternalError) as caught:
             study.set_user_attr("note", "mine")
         assert "read-only transaction" in str(caught.value.__cause__)

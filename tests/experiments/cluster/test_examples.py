@@ -1,4 +1,4 @@
-"""The files that docs/cluster.md hands out, as their own linters see them; and the config in them."""
+"""The files that docs/cluster.md hands out, as their linters see them; and their config."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ PARTS = Path(convnas.__file__).parent / "examples" / "parts"
 
 
 def convnas_in(folder: Path, *argv: str, plugins: str = "") -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, with the current folder as an installed command has it."""
+    """The command in a process of its own, in the current folder as an installed one is."""
     return subprocess.run(
         [
             sys.executable,

@@ -234,6 +234,7 @@ def _framed(page: Path, width: int) -> str:
     frame = page.with_name("frame.html")
     quoted = content.replace("&", "&amp;").replace('"', "&quot;")
     frame.write_text(
-        f'<body><iframe style="border:0;width:{width}px;height:900px" srcdoc="{quoted}"></iframe></body>'
+        f'<body><iframe style="border:0;width:{width}px;height:900px" srcdoc="{quoted}">'
+        "</iframe></body>"
     )
     return frame.as_uri()

@@ -1,4 +1,4 @@
-"""Several objectives: the Pareto front is kept, shown and handed over, and the budget stays hard."""
+"""Several objectives: the Pareto front is kept, shown, handed over; the budget stays hard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where nothing may be written, and where the disk is full: one clear line, and the study intact."""
+"""Where nothing may be written, or the disk is full: one clear line, and the study intact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A zero-cost measure in a search: as a filter, as a feature, kept, and judged by what was trained."""
+"""A zero-cost measure in a search: filter, feature, kept, and judged by what was trained."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where workers go, on machines that are described; and what really happens when memory runs out."""
+"""Where workers go, on machines that are described; and what happens when memory runs out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A score as a sum over positions: recovered where it is one, judged by what was left out, exact as a limit."""
+"""A score as a sum over positions: recovered where it is one, judged, exact as a limit."""
 
 from __future__ import annotations
 

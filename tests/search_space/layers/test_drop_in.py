@@ -1,4 +1,4 @@
-"""The operators in place of nn.Conv2d: whatever that takes and stores is taken or refused by name."""
+"""The operators in place of nn.Conv2d: what that takes and stores is taken, or refused by name."""
 
 from __future__ import annotations
 

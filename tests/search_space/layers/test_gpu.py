@@ -1,4 +1,4 @@
-"""The operators on a GPU against themselves on the CPU, where they are checked to the last digit."""
+"""The operators on a GPU against themselves on the CPU, where every digit is checked."""
 
 from __future__ import annotations
 

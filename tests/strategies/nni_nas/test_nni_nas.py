@@ -1,4 +1,4 @@
-"""A search space as NNI's model space: the same choices both ways, the same networks, the budget kept."""
+"""A search space as NNI's model space: the same choices, the same networks, the budget kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NNI's one-shot strategies really train the supernets of our spaces, and what they find is converted."""
+"""NNI's one-shot strategies train the supernets of our spaces; what they find is converted."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def show(
     `announce` takes the address, which lets one browser in, once. Raises InputError where `host` is
     another machine, the port is taken, there is no study, or optuna-dashboard is not installed.
     """
-    check_place(host, port, "the dashboard shows the run to whoever reaches it")
+    check_place(host, port, "the dashboard is kept to this machine")
     records.read_all(run.study)  # its own pages would end in a traceback of ours
     storage = records.open_to_read(run.study)
     try:

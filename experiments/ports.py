@@ -9,7 +9,10 @@ from ..search_space.errors import InputError
 
 
 def check_place(host: str, port: int, why: str) -> None:
-    """InputError where `host` is reachable from elsewhere, which `why` forbids, or `port` taken."""
+    """InputError where `host` is reachable from elsewhere, or `port` is taken.
+
+    why: the reason why others must not reach what will listen there.
+    """
     try:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -17,7 +20,7 @@ def check_place(host: str, port: int, why: str) -> None:
     if not loopback:
         allowed = (
             f"{why}: it stays on 127.0.0.1; from another machine: "
-            f"ssh -N -L {port}:127.0.0.1:{port} {socket.gethostname()}, then http://127.0.0.1:{port}"
+            f"ssh -N -L {port}:127.0.0.1:{port} {socket.gethostname()}, then the printed address"
         )
         raise InputError("host", host, allowed)
     check_port(port)

@@ -33,9 +33,9 @@ def guarded_shell(environment: Mapping[str, str]) -> tuple[dict[str, str], str]:
     if not secret or not place or not Path(place).exists():
         secret = secrets.token_urlsafe(32)
         # Only this user may read it, and it goes when the machine or the login ends.
-        folder = environment.get("XDG_RUNTIME_DIR", "")
+        folder = environment.get("XDG_RUNTIME_DIR")
         number, place = tempfile.mkstemp(
-            prefix="convnas-", dir=folder if Path(folder).is_absolute() else None
+            prefix="convnas-", dir=folder if folder and Path(folder).is_dir() else None
         )
         with open(number, "w") as file:
             file.writelines(

@@ -102,7 +102,8 @@ def test_an_address_that_others_reach_is_seen(
 def test_a_guarded_shell_keeps_its_secret_in_a_file_of_its_users_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    exports, token = guard.guarded_shell({"XDG_RUNTIME_DIR": str(tmp_path), "NODE_OPTIONS": "-x"})
+    there = {"XDG_RUNTIME_DIR": str(tmp_path), "NODE_OPTIONS": "-x"}
+    exports, token = guard.guarded_shell(there)
     path = Path(exports["NETRC"])
     assert path.parent == tmp_path
     assert path.stat().st_mode & 0o777 == 0o600

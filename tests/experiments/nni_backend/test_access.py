@@ -254,6 +254,7 @@ def asked_of(server: Server) -> list[Asked]:
         *(f"Cookie: {name}={value[:-1]}", f"Cookie: {name}=", f"Cookie: convnas-1={value}"),
         *(f"Cookie: {name.upper()}={value}", f"X-Cookie: {server.cookie}", f"Cookie: {value}"),
         *(f"Cookie: {name}={TOKEN}", f"Cookie: {name}={SECRET}"),
+        *(f"Cookie: x{server.cookie}", f"Cookie: {server.cookie}x", f"Cookie: x={server.cookie}"),
     ]
     strange = [
         *(("Host: example.org",), ("Host: 127.0.0.1.example.org",), ("Host: 10.0.0.1",)),
@@ -393,7 +394,11 @@ def test_a_browser_comes_in_by_the_address_and_stays_by_its_cookie(tmp_path: Pat
         ("/platform/remote/0", [password(f"convnas:{SECRET}")], True),
         ("/platform/remote/0", [], False),
         ("/platform/remote/0", [password("convnas:x")], False),
-        ("/platform/remote/0", [password(f"convnas:{SECRET}"), "Origin: http://127.0.0.1"], False),
+        (
+            "/platform/remote/0",
+            [password(f"convnas:{SECRET}"), "Origin: http://127.0.0.1:{port}"],
+            False,
+        ),
         ("/platform/remote/0?x", [password(f"convnas:{SECRET}")], False),
         ("/platform/remote/", [password(f"convnas:{SECRET}")], False),
         ("/Platform/remote/0", [password(f"convnas:{SECRET}")], False),
@@ -411,8 +416,9 @@ def test_a_browser_comes_in_by_the_address_and_stays_by_its_cookie(tmp_path: Pat
 def test_websockets_are_for_the_tuner_and_for_other_machines(
     server: Server, target: str, extra: list[str], opens: bool
 ) -> None:
+    known = [line.format(port=server.port) for line in extra]
     for cookie in ([], [f"Cookie: {server.cookie}"]):
-        assert helpers.websocket(server.port, target, [*extra, *cookie]) is opens
+        assert helpers.websocket(server.port, target, [*known, *cookie]) is opens
 
 
 def test_a_manager_without_a_secret_does_not_start(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 from cosmic_ray.commands import init
 from cosmic_ray.mutating import apply_mutation, mutate_and_test
 from cosmic_ray.plugins import get_operator
+from cosmic_ray.testing import run_tests
 from cosmic_ray.util import restore_contents
 from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import MutationSpec, TestOutcome
@@ -58,14 +59,17 @@ def main() -> None:
         "areas": {a: {"mutants": len(m), "tried": 0, "killed": 0} for a, m in drawn.items()},
         "survivors": [],
     }
+    for area in drawn:
+        outcome, output = run_tests(_command(asked.python, area), SLOWEST)
+        if outcome != TestOutcome.SURVIVED:
+            raise SystemExit(f"the tests of {area} fail without any change:\n{output[-3000:]}")
     in_turn = itertools.zip_longest(*([(area, m) for m in own] for area, own in drawn.items()))
     for area, mutant in (pair for pairs in in_turn for pair in pairs if pair is not None):
         if time.monotonic() > end:
             break
         if not _differs(mutant):
             continue
-        command = f"{asked.python} -m pytest -x -q -p no:cacheprovider {AREAS[area][1]}"
-        found = mutate_and_test([mutant], command, SLOWEST)
+        found = mutate_and_test([mutant], _command(asked.python, area), SLOWEST)
         killed = found.test_outcome != TestOutcome.SURVIVED
         result["areas"][area]["tried"] += 1
         result["areas"][area]["killed"] += killed
@@ -74,6 +78,10 @@ def main() -> None:
         if not killed:
             result["survivors"].append({"where": where, "change": _change(found.diff), "why": ""})
         keep("mutation.json", _scored(result))
+
+
+def _command(python: str, area: str) -> str:
+    return f"{python} -m pytest -x -q -p no:cacheprovider {AREAS[area][1]}"
 
 
 def shuffled(glob: str, seed: int) -> list[MutationSpec]:

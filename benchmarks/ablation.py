@@ -1,4 +1,4 @@
-"""Where the difference from a DataLoader loop comes from: the loop is given ours, thing after thing.
+"""Where the difference from a DataLoader loop comes from: it is given ours, thing after thing.
 
 All ways train the same architectures of the digits demo in turn, in this one process and thread,
 with the same recipe and seed: first a DataLoader loop as people write it, then the same with

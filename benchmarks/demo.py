@@ -1,8 +1,8 @@
 """The demo's search as a user runs it: seconds, processor time, memory, and what it prints.
 
-Memory is the proportional set size of all its processes together, which counts what they share once,
-looked at ten times a second. Run: make bench-demo, on a machine with nothing else to do; kept in
-results/demo.json.
+Memory is the proportional set size of all its processes together, which counts what they share
+once, looked at ten times a second. Run: make bench-demo, on a machine with nothing else to do; kept
+in results/demo.json.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Stages: `profile`, the share of time in kernels; `switches`, every switch in turn; `rivals`, plain
 loops beside us, one with its data on the GPU too; `at-once`, 1, 2, 4 and 8 processes; `batch`,
-which batch size ranks as long trainings do, and how fast it is. Every way has a process of its own, the
-ways take turns in another order for every network, and each trains it twice: cold and warm.
+which batch size ranks as long trainings do, and how fast it is. Every way has a process of its own,
+the ways take turns in another order for every network, and each trains it twice: cold and warm.
 Images are made here (CIFAR-10's shape, labels that can be learned). Needs torch, numpy, yaml, and
 for `batch` scipy.
 Run: python -m convnas.benchmarks.evaluator_gpu STAGE [--device cuda] [--trials 8]

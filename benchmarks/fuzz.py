@@ -1,8 +1,8 @@
 """The fuzz tests with many inputs, and how many crashed.
 
-A crash is a traceback, an exit code other than 0, 1 and 2, more than one line of complaint, or a file
-outside the run directory. Run: python -m convnas.benchmarks.fuzz [--examples 25000]; it takes hours
-and any machine will do; kept in results/fuzz.json, where nothing crashed.
+A crash is a traceback, an exit code other than 0, 1 and 2, more than one line of complaint, or a
+file outside the run directory. Run: python -m convnas.benchmarks.fuzz [--examples 25000]; it takes
+hours and any machine will do; kept in results/fuzz.json, where nothing crashed.
 """
 
 from __future__ import annotations

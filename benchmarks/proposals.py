@@ -2,8 +2,8 @@
 results.
 
 On a set of 15,495 points, which the predictor scores whole, and on one of 11^12, which nobody can
-write out. Seconds are of `study.ask()` alone. Singly each proposal follows a new result, as with one worker, and
-the model is fitted for it; in a batch it is fitted once for all.
+write out. Seconds are of `study.ask()` alone. Singly each proposal follows a new result, as with
+one worker, and the model is fitted for it; in a batch it is fitted once for all.
 
 Run: python benchmarks/proposals.py [--batches 7]; kept in benchmarks/results/proposals.json.
 """

@@ -2,7 +2,8 @@
 
 `sources.yaml` says of every result which files its numbers depend on. A result keeps a digest of
 each, so that `stale.py` can tell which results are older than the code. A digest is of the code
-alone: comments, docstrings, imports and layout are left out, and a file that moved is the same file.
+alone: comments, docstrings, imports and layout are left out, and a file that moved is the same
+file.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ SOURCES = ROOT / "benchmarks" / "sources.yaml"
 
 
 def keep(name: str, result: dict[str, Any]) -> None:
-    """Write results/NAME with `made`: date, commit (with + where files were changed since), digests.
+    """Write results/NAME with `made`: date, commit (with + where files were changed since),
+    digests.
 
     Code that is changed while a measurement runs would be taken for what was measured: do not.
     """

@@ -2,9 +2,8 @@
 
 `shown` lists, page by page, texts of the page with fields in place of figures. A field
 `{search.json/conditions/repeats}` is a path into a result; `{demo.json/bytes*1e-9:.1f}` is scaled
-and formatted. Everything else of a text stands in the page word for word, however it is wrapped, and
-ends it with a word or a sign.
-`not ours` lists what looks like a measurement and is none.
+and formatted. Everything else of a text stands in the page word for word, however it is wrapped,
+and ends it with a word or a sign. `not ours` lists what looks like a measurement and is none.
 
 python docs/render_figures.py
 """

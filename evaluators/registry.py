@@ -86,9 +86,9 @@ def create(
 ) -> Evaluator:
     """The evaluator of a config's `evaluator:` and `data:`, for architectures of this input.
 
-    One of your own, `name: "python:MODULE:NAME"`, is called with its other settings, the data's, and
-    the keywords input, classes, device and seed; it returns an `Evaluator`. The seed divides the
-    data. InputError where settings, data and input do not fit together or the device is absent.
+    One of your own, `name: "python:MODULE:NAME"`, is called with its other settings, the data's,
+    and the keywords input, classes, device and seed; it returns an `Evaluator`. The seed divides
+    the data. InputError where settings, data and input do not fit together or the device is absent.
     """
     if _is_own(evaluator):
         own = {key: value for key, value in evaluator.items() if key != "name"}

@@ -1,4 +1,4 @@
-"""Your own Optuna loop and your own training: convnas only proposes architectures inside the budget.
+"""Your own Optuna loop and your own training: convnas only proposes, inside the budget.
 
 Run: python examples/own_loop.py [--trials 6]
 """

@@ -31,9 +31,9 @@ class PredictorStrategy(Strategy):
     The first `startup` points are drawn half from the dearest fifth of the set (cost predicts
     accuracy, except at the top), half from the whole space, each moved to the nearest point of the
     set (so that the tighter the budget is, the more of them lie at its edge); each is the one of a
-    few draws whose labels were used least. Then a share `explore` of the trials is uniform, and the others maximise
-    mean + `optimism` standard deviations of a Gaussian process. Up to 20,000 points all are
-    scored; above that, exact samples and the neighbours of the best.
+    few draws whose labels were used least. Then a share `explore` of the trials is uniform, and the
+    others maximise mean + `optimism` standard deviations of a Gaussian process. Up to 20,000 points
+    all are scored; above that, exact samples and the neighbours of the best.
     """
 
     def __init__(

@@ -101,7 +101,8 @@ def create(
     """An Optuna sampler that proposes points of `feasible`.
 
     name: one of `names()`, the dotted name of any Optuna sampler's class or of a Strategy of your
-    own, also in the current folder (`settings` are then its own), or a sampler. InputError for an unknown name, setting or value of a setting.
+    own, also in the current folder (`settings` are then its own), or a sampler. InputError for an
+    unknown name, setting or value of a setting.
     """
     if isinstance(name, BaseSampler):
         return GivenStrategy(feasible, sampler=name, seed=seed, **settings)

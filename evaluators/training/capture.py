@@ -149,9 +149,9 @@ def recorded(
 
     `begin` starts a pass over the data and clears `loss`, to which every `run` adds; `fetch` comes
     before each of them, unrecorded; `rewind` undoes what runs changed. Seen to work: from the same
-    state a replay gives the loss of an eager run, and, where `differs`, on the next batch another. (A graph captured on the wrong device is
-    empty, and an optimizer then goes on with the first batch's gradients, in silence.) Raises what
-    says that memory ran out, as it is.
+    state a replay gives the loss of an eager run, and, where `differs`, on the next batch another.
+    (A graph captured on the wrong device is empty, and an optimizer then goes on with the first
+    batch's gradients, in silence.) Raises what says that memory ran out, as it is.
     """
     try:
         begin()

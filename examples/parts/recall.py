@@ -1,4 +1,4 @@
-"""An evaluator of one's own, in one file: a brief training, judged by the mean recall of the classes.
+"""An evaluator of one's own, in one file: a brief training, judged by the mean recall of classes.
 
 Each worker makes one from the config's sections `evaluator` and `data`, once, and then has it score
 one architecture after another.

@@ -1,7 +1,8 @@
 """A network as a Python module of its own: readable code for exactly it, on torch alone.
 
 The constructor spells every layer out; the classes it needs are copied from `python_layers.py` and
-from what the operators bring. Parameters keep convnas's names, so the module loads the weights of an exported .pt file too.
+from what the operators bring. Parameters keep convnas's names, so the module loads the weights of
+an exported .pt file too.
 """
 
 from __future__ import annotations

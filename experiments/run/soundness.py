@@ -18,7 +18,7 @@ from ...strategies.base import PROPOSAL_KEY
 from .objectives import METRIC_NAMES
 
 UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, AssertionError)
-"""What Optuna and SQLAlchemy make of attributes that are no JSON, states and dates that are none."""
+"""What Optuna and SQLAlchemy raise for attributes, states and dates that are none."""
 
 
 NEEDED = ("architecture", "key", "flops", "params")

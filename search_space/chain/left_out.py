@@ -38,7 +38,7 @@ class LeftOut:
             self._reason.setdefault(number, reason)
 
     def check(self) -> None:
-        """Raises InputError for a number that was kept nowhere: one its reason speaks of, if any."""
+        """Raises InputError for a number that was kept nowhere: one its reason is about, if any."""
         lost = [item for item in self._reason.items() if item[0] not in self._kept]
         lost.sort(key=lambda item: item[0][1] not in str(item[1]).split())
         for (place, name, value), reason in lost:

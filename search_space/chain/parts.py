@@ -1,7 +1,7 @@
 """The pieces that the networks of a space are put together from, each able to run on its own.
 
-A network is its stem, a piece for every slot, and its head. A space of thousands of networks has few
-different pieces, so measuring each once says something of all of them.
+A network is its stem, a piece for every slot, and its head. A space of thousands of networks has
+few different pieces, so measuring each once says something of all of them.
 """
 
 from __future__ import annotations

@@ -24,10 +24,11 @@ Example = Tensor | tuple[Any, ...]
 def module_cost(module: nn.Module, example: Example) -> LayerCost:
     """Multiply-adds, parameters and elements of convolution and linear outputs for one example.
 
-    `example`: a batch (N, ...), or the tuple of the module's arguments; the counts are those of
-    the batch, divided by N. The module runs once, in evaluation mode and without gradients, where
-    it is, and stays as it was. A heterogeneous convolution counts its own weights, not the zeros
-    that its execution may multiply (folded into a plain one, it has only those). A parameter that several layers share counts once.
+    `example`: a batch (N, ...), or the tuple of the module's arguments; the counts are those of the
+    batch, divided by N. The module runs once, in evaluation mode and without gradients, where it
+    is, and stays as it was. A heterogeneous convolution counts its own weights, not the zeros that
+    its execution may multiply (folded into a plain one, it has only those). A parameter that
+    several layers share counts once.
     """
     arguments = example if isinstance(example, tuple) else (example,)
     batch = len(next(each for each in arguments if isinstance(each, Tensor)))

@@ -31,10 +31,11 @@ _DRAWS_TO_GIVE_UP = 1 << 25
 class _Step:
     """What drawing needs at one position.
 
-    before: (states * bins << log2,) the ways through earlier options, flat; past the
-    last option beyond every count. Then by (state << log2) + option, node: what the option adds to
-    state * bins + bin, state: what it hands over, costs: what it adds to the costs in question. shift, total: numbers gain `shift` bits on arriving, and those
-    not below total[node] are void (None where nothing was rounded).
+    before: (states * bins << log2,) the ways through earlier options, flat; past the last option
+    beyond every count. Then by (state << log2) + option, node: what the option adds to state * bins
+    + bin, state: what it hands over, costs: what it adds to the costs in question. shift, total:
+    numbers gain `shift` bits on arriving, and those not below total[node] are void (None where
+    nothing was rounded).
     """
 
     log2: int

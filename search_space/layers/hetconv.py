@@ -1,6 +1,7 @@
 """The operator `hetconv`: a share 1/p of every filter's kernels are KxK, the rest 1x1.
 
-Source: Singh et al., CVPR 2019, arXiv 1903.04120; the convolution itself is in `modules/hetconv_conv2d.py`.
+Source: Singh et al., CVPR 2019, arXiv 1903.04120; the convolution itself is in
+`modules/hetconv_conv2d.py`.
 """
 
 from __future__ import annotations

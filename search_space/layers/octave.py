@@ -1,8 +1,8 @@
 """The operator `octave`: part of a stage's channels live at half resolution.
 
-Source: Chen et al., ICCV 2019, arXiv 1904.05049; the convolution itself is in `modules/octave_conv2d.py`.
-Any convolution or shortcut that receives a (high, low) pair is an octave one whatever the stage's
-operator, so the plain operator of this package is planned here too.
+Source: Chen et al., ICCV 2019, arXiv 1904.05049; the convolution itself is in
+`modules/octave_conv2d.py`. Any convolution or shortcut that receives a (high, low) pair is an
+octave one whatever the stage's operator, so the plain operator of this package is planned here too.
 """
 
 from __future__ import annotations

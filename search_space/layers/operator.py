@@ -2,7 +2,8 @@
 
 An operator is one file of this folder and one line of `registry.py`. The file holds a planned layer
 (shapes, cost, what its backward pass keeps, its paper's way of counting, its module) and one
-`Operator` that names it. Its module may be folded and exported by methods of its own, see `forms.py`.
+`Operator` that names it. Its module may be folded and exported by methods of its own, see
+`forms.py`.
 """
 
 from __future__ import annotations

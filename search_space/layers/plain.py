@@ -1,4 +1,4 @@
-"""The layers around the operators, as a plan knows them: plain convolution, norm, poolings, linear."""
+"""The layers around the operators, as a plan knows them: convolution, norm, poolings, linear."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def register_operator(
 
 
 def numbers_known() -> dict[str, Parameter]:
-    """Every number that some choice can carry, by name: the operators' own, then the common ones."""
+    """Every number that a choice can carry, by name: the operators' own, then the common ones."""
     own = {number.name: number for each in OPERATORS.values() for number in each.parameters}
     return own | {number.name: number for number in COMMON}
 

@@ -1,6 +1,7 @@
 """The operator `res2net`: a bottleneck's 3x3 convolution split into a hierarchy of smaller ones.
 
-Source: Gao et al., TPAMI 2019, arXiv 1904.01169; the hierarchy itself is in `modules/res2net_conv2d.py`.
+Source: Gao et al., TPAMI 2019, arXiv 1904.01169; the hierarchy itself is in
+`modules/res2net_conv2d.py`.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class ResidualBlock(nn.Module):
 
 
 class PaddedShortcut(nn.Module):
-    """Option A of He et al. (CVPR 2016): every stride-th pixel, new channels zero, no parameters."""
+    """Option A of He et al. (CVPR 2016): every stride-th pixel, new channels 0, no parameters."""
 
     def __init__(self, extra_channels: int | tuple[int, int], stride: int) -> None:
         super().__init__()

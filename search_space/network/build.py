@@ -35,8 +35,9 @@ def build_network(
     """The network of an architecture, freshly initialised from torch's global generator.
 
     `execution` says how HetConv layers run where it has measured their shape; parameters and
-    outputs are the same, up to rounding, whatever it says. Its last stage may be an octave one: the head averages both frequencies into one vector. Raises
-    InputError where a choice cannot be built on its stage's channels.
+    outputs are the same, up to rounding, whatever it says. Its last stage may be an octave one: the
+    head averages both frequencies into one vector. Raises InputError where a choice cannot be built
+    on its stage's channels.
     """
     network = Network(architecture)
     if execution is not None:

@@ -56,8 +56,8 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """On its first import for a torch version NNI writes a module into its own folder, which another
-    process must not read half written."""
+    """On its first import for a torch version NNI writes a module into its own folder, which
+    another process must not read half written."""
     path = Path(tempfile.gettempdir()) / f"convnas-nni-nas-{os.getuid()}.lock"
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -1,7 +1,7 @@
 """NNI's RandomOneShot, its paths drawn uniformly from what is inside a budget.
 
-NNI draws candidates independently and gives up after a hundred paths that its filter refuses; what it
-exports is not filtered at all. nni.nas is imported here at the top.
+NNI draws candidates independently and gives up after a hundred paths that its filter refuses; what
+it exports is not filtered at all. nni.nas is imported here at the top.
 """
 
 from __future__ import annotations

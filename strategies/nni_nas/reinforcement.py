@@ -1,8 +1,9 @@
 """NNI's policy-based reinforcement learning, kept inside the budget and off repeats.
 
-The policy (PPO, an LSTM over the factors, by tianshou) is made anew for every proposal from the same
-seed and walks through the study: each result becomes the trajectory of its trial's own options, in
-the order of the trials, so policy and replay buffer are those of a search that was never cut off.
+The policy (PPO, an LSTM over the factors, by tianshou) is made anew for every proposal from the
+same seed and walks through the study: each result becomes the trajectory of its trial's own
+options, in the order of the trials, so policy and replay buffer are those of a search that was
+never cut off.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ from .samples import Samples, candidate_name
 class Candidate(nn.Module):
     """Blocks that take a plain tensor and give one of `channels` channels.
 
-    Of a pair (high, low) the low part is upsampled and put behind the high one, in the order in which
-    the head's pooling has them; channels that narrower blocks do not have are zero.
+    Of a pair (high, low) the low part is upsampled and put behind the high one, in the order in
+    which the head's pooling has them; channels that narrower blocks do not have are zero.
     """
 
     def __init__(self, blocks: tuple[Block, ...], channels: int) -> None:
@@ -51,7 +51,8 @@ def plain(x: FeatureMap) -> Tensor:
 
 
 class Models(ModelSpace):  # type: ignore[misc]
-    """The networks of a search space (its mapping), as NNI takes them: (N, C, H, W) images to logits.
+    """The networks of a search space (its mapping), as NNI takes them: (N, C, H, W) images to
+    logits.
 
     Frozen with a sample it is the network that `build_network` builds of the architecture, newly
     initialised. A one-shot strategy makes it a supernet whose candidates share stem, head and the

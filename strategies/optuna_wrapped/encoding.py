@@ -1,8 +1,8 @@
 """How the options of a feasible set look to a sampler that asks for one parameter at a time.
 
 flat: one categorical a factor, "octave(alpha=0.25)" being one label. conditional: a label that
-reads NAME(KEY=VALUE, ...) becomes one parameter for the name and, where that name is chosen, one for
-each key. Flat searched better in every comparison made; conditional is there for who wants it.
+reads NAME(KEY=VALUE, ...) becomes one parameter for the name and, where that name is chosen, one
+for each key. Flat searched better in every comparison made; conditional is there for who wants it.
 """
 
 from __future__ import annotations

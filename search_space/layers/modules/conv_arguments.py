@@ -1,4 +1,4 @@
-"""What `nn.Conv2d` takes and stores, as the numbers of the square, zero-padded convolutions here."""
+"""What `nn.Conv2d` takes and stores, as numbers of the square, zero-padded convolutions here."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ with Octave Convolution", ICCV 2019, arXiv 1904.05049, equations 2 to 4:
     Y_high = conv(X_high) + upsample(conv(X_low))
     Y_low  = conv(X_low)  + conv(pool(X_high))
 
-Upsampling is nearest by 2, pooling is 2x2 average. Stride 2 pools first, then convolves: high to low
-pools once more, low to high needs no upsampling. Parameters do not depend on alpha.
+Upsampling is nearest by 2, pooling is 2x2 average. Stride 2 pools first, then convolves: high to
+low pools once more, low to high needs no upsampling. Parameters do not depend on alpha.
 """
 
 from __future__ import annotations

@@ -154,8 +154,8 @@ class Res2NetBottleneck(ResidualBlock):
 
     (N, in_channels, H, W) to (N, 4 * planes, ceil(H/stride), ceil(W/stride)). With `base_width` the
     hierarchy has floor(planes * base_width / 64) * groups channels a scale (the paper's 26w x 4s is
-    base_width=26, scales=4); without, planes / scales. `stage_block` says whether this is the
-    first block of a stage (None: where stride or channels change). `se` adds squeeze-and-excitation.
+    base_width=26, scales=4); without, planes / scales. `stage_block` says whether this is the first
+    block of a stage (None: where stride or channels change). `se` adds squeeze-and-excitation.
     """
 
     expansion = 4

@@ -1,4 +1,4 @@
-"""HetConv, as an exported Python module has it: short, on torch alone, parameters under the same names."""
+"""HetConv, as an exported Python module has it: short, on torch alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Octave convolution, as an exported Python module has it: short, on torch alone, parameters under the same names."""
+"""Octave convolution, as an exported Python module has it: short, on torch alone."""
 
 from __future__ import annotations
 

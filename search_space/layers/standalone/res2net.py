@@ -1,4 +1,4 @@
-"""Res2Net, as an exported Python module has it: short, on torch alone, parameters under the same names."""
+"""Res2Net, as an exported Python module has it: short, on torch alone."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ def test_refuses_what_cannot_be(settings, complaint) -> None:
     ("channels", "alpha", "low"), [(10, 0.25, 2), (10, 0.375, 3), (6, 0.75, 4), (100, 0.29, 29)]
 )
 def test_the_low_part_is_cut_down_to_whole_channels(channels, alpha, low) -> None:
-    """int(alpha C), as the authors' code: .75 of 6 is 4, not 5; a product such as 28.999... is 29."""
+    """int(alpha C), as the authors' code: .75 of 6 is 4, not 5; a product like 28.999... is 29."""
     layer = OctConv2d(channels, channels, 3, padding=1, alpha_in=alpha, alpha_out=alpha)
     assert layer.low_to_low.shape == (low, low, 3, 3)
     assert layer.high_to_high.shape == (channels - low, channels - low, 3, 3)

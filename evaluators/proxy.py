@@ -40,7 +40,7 @@ class ProxySettings(TrainingSettings):
     benchmark: bool = flag(False)
     share: float = real(1.0, above=0, high=1)
     resolution: int | None = integer(None, at_least=1)
-    width: float = real(1.0, above=0)
+    width: float = real(1.0, low=0.001, high=1000)
     seeds: int = integer(1, at_least=1)
 
 

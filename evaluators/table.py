@@ -23,6 +23,13 @@ FORMAT = 1
 BUILT_IN = Path(__file__).parent / "tables"
 """Tables that come with the package, each under its name."""
 
+_MOST_BYTES = 2**30
+"""Unpacked; the most that convnas tabulate makes is a million trainings."""
+_DAMAGE = (
+    *(OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, AttributeError),
+    *(OverflowError, RecursionError, MemoryError),
+)
+"""What comes of a file that is not a whole table."""
 _SUFFIX = ".table.gz"
 
 
@@ -80,7 +87,13 @@ class Table:
         built_in = BUILT_IN / f"{name}{_SUFFIX}"
         path = built_in if os.path.isfile(built_in) else Path(name)
         try:
-            lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+            if os.path.exists(path) and not os.path.isfile(path):
+                raise ValueError("it is no regular file")
+            with gzip.open(path) as file:
+                packed = file.read(_MOST_BYTES + 1)
+            if len(packed) > _MOST_BYTES:
+                raise ValueError(f"it unpacks to more than {_MOST_BYTES >> 20} MiB")
+            lines = packed.decode().splitlines()
             header, *rows = map(json.loads, lines)
             if header["convnas_table"] != FORMAT:
                 raise ValueError(f"it has format {header['convnas_table']}, not {FORMAT}")
@@ -94,8 +107,9 @@ class Table:
             known = ", ".join(built_in_tables())
             allowed = f"the path of a table that convnas tabulate made, or a built-in one: {known}"
             raise InputError("evaluator.table", name, allowed) from None
-        except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError) as e:
-            allowed = f"a whole file of convnas tabulate is needed ({type(e).__name__}: {e})"
+        except _DAMAGE as e:
+            reason = f"{type(e).__name__}: {e}"[:200]
+            allowed = f"a whole file of convnas tabulate is needed ({reason})"
             raise InputError("evaluator.table", name, allowed) from e
         return cls(header, content)
 

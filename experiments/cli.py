@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
+import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -40,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return say(str(e), 1)
     except OSError as e:
         return _unusable(e)
+    except (MemoryError, ImportError) as e:
+        if not _address_space():
+            raise
+        return say(f"{_too_little()} ({e})", 1)
     except ValueError as e:
         from ..search_space.errors import InputError
 
@@ -63,6 +69,23 @@ def _unusable(error: OSError) -> int:
     return say(f"what was to be written has no room: {error.strerror}", 1)
 
 
+def _address_space() -> int:
+    """MiB that `ulimit -v` leaves this process; 0 where it sets no limit."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return 0 if limit == resource.RLIM_INFINITY else limit >> 20
+
+
+def _torch_fits() -> bool:
+    """Tried in a process of its own: where memory ends, torch aborts and nothing can be caught."""
+    argv = [sys.executable, "-c", "import torch, optuna"]
+    done = subprocess.run(argv, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return done.returncode == 0
+
+
+def _too_little() -> str:
+    return f"there is too little memory: ulimit -v allows {_address_space()} MiB of addresses"
+
+
 def entry_point() -> None:
     sys.exit(main())
 
@@ -81,7 +104,10 @@ def cli(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-    elif os.environ.get("CONVNAS_PLUGINS"):
+        return
+    if _address_space() and not _torch_fits():
+        raise RunError(_too_little())
+    if os.environ.get("CONVNAS_PLUGINS"):
         from .config.plugins import load_from_environment
 
         load_from_environment()

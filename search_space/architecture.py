@@ -161,7 +161,7 @@ def check_input(value: Any, key: str = "input") -> tuple[int, int, int]:
 
 
 def check_classes(value: Any, key: str = "classes") -> int:
-    """The number of classes, a whole number from 1 to 10,000,000, or InputError."""
-    if type(value) is not int or not 1 <= value <= 10_000_000:
-        raise InputError(key, value, "it must be a whole number from 1 to 10000000")
+    """The number of classes, a whole number from 2 to 10,000,000, or InputError."""
+    if type(value) is not int or not 2 <= value <= 10_000_000:
+        raise InputError(key, value, "it must be a whole number from 2 to 10000000")
     return value

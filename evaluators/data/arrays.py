@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -22,6 +23,12 @@ _KEY = "data.path"
 _NAMES = ("x", "y", "x_test", "y_test")
 _CLASSES = "names"
 """Of the array, or list, of the classes' names, which may be there too."""
+_DAMAGE = (
+    *(OSError, ValueError, TypeError, EOFError, KeyError, AttributeError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, UnpicklingError),
+    MemoryError,  # an array that claims to be terabytes
+)
+"""What comes of a file that is not whole, or not what it should be."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,7 @@ class ArrayFileSettings(DivisionSettings):
 
 def read_npz(settings: ArrayFileSettings, input: object) -> Examples:
     """An .npz file with x and y, and x_test and y_test if it has a test set of its own."""
+    _check_regular(settings.path)
     try:
         # Opened here: np.load leaves a damaged file open.
         with Path(settings.path).open("rb") as stream:
@@ -40,9 +48,7 @@ def read_npz(settings: ArrayFileSettings, input: object) -> Examples:
             arrays = {name: file[name] for name in _NAMES if name in file.files}
             classes = file[_CLASSES].tolist() if _CLASSES in file.files else None
             names = ", ".join(file.files)
-    except FileNotFoundError:
-        raise InputError(_KEY, settings.path, "the file does not exist") from None
-    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         what = "an .npz file with plain arrays x and y"
         raise InputError(_KEY, settings.path, f"{what} is needed ({_line(error)})") from error
     return _examples(arrays, settings.path, names, classes)
@@ -53,11 +59,10 @@ def read_tensors(settings: ArrayFileSettings, input: object) -> Examples:
 
     Only tensors and plain containers are read (`weights_only`): a foreign file runs no code.
     """
+    _check_regular(settings.path)
     try:
         content = torch.load(settings.path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(_KEY, settings.path, "the file does not exist") from None
-    except (OSError, ValueError, EOFError, RuntimeError, UnpicklingError, KeyError) as error:
+    except _DAMAGE as error:
         what = "a file of plain tensors x and y, as torch.save writes it,"
         raise InputError(_KEY, settings.path, f"{what} is needed ({_line(error)})") from error
     if isinstance(content, tuple | list) and len(content) == 2:
@@ -71,6 +76,13 @@ def read_tensors(settings: ArrayFileSettings, input: object) -> Examples:
         if name in _NAMES and isinstance(tensor, torch.Tensor) and tensor.dtype != torch.bfloat16
     }
     return _examples(arrays, settings.path, ", ".join(map(str, content)), content.get(_CLASSES))
+
+
+def _check_regular(path: str) -> None:
+    if not os.path.exists(path):
+        raise InputError(_KEY, path, "the file does not exist")
+    if not os.path.isfile(path):  # reading a pipe would wait for ever
+        raise InputError(_KEY, path, "only a regular file is read")
 
 
 def _examples(arrays: Mapping[str, NDArray[Any]], path: str, names: str, classes: Any) -> Examples:

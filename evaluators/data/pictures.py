@@ -40,6 +40,9 @@ def decoded(path: Path, input: tuple[int, int, int]) -> NDArray[Any]:
     except ModuleNotFoundError as e:
         hint = "reading images needs Pillow: pip install 'convnas[vision]'"
         raise InputError("data.name", "images", hint) from e
+    if not path.is_file():  # reading a pipe would wait for ever
+        allowed = "only regular files are read, no pipe, socket, device or folder"
+        raise InputError("data.path", str(path), allowed)
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")  # of odd metadata, which changes no pixel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,9 @@ def _close(launched: Any, as_json: bool) -> int:
     if launched.ending == "exhausted":
         notes.append("every architecture inside the budget has been tried: the search is over")
     if launched.ending == "stopped":
-        notes.append(f"stopped; to go on: convnas launch -o {run.path}")
+        notes.append(f"stopped; to go on: convnas launch -o {shlex.quote(str(run.path))}")
     elif found:
-        notes.append(f"next: convnas export {run.path} --format pt")
+        notes.append(f"next: convnas export {shlex.quote(str(run.path))} --format pt")
     if not as_json:
         console.print_lines(*notes)
     if launched.ending == "stopped":

@@ -5,6 +5,9 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import RunError
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,30 @@ class Failed:
 
 
 Event = Reported | Scored | Failed
+
+
+_MOST_STARTS = 4
+"""Starts in a row that a signal may cut short before a worker is ready: more are no accident."""
+
+
+class Starts:
+    """How workers start: one that is killed on the way is replaced, until it is plainly no use."""
+
+    def __init__(self, log: Path) -> None:
+        self._log, self._cut_short = log, 0
+
+    def ready(self) -> None:
+        """One is ready, so they can start."""
+        self._cut_short = 0
+
+    def cut_short(self, code: int, reason: str) -> None:
+        """One has ended with the exit code `code` before. RunError where another would too."""
+        self._cut_short += 1
+        if code >= 0 or self._cut_short >= _MOST_STARTS:
+            raise self.error(reason)
+
+    def error(self, reason: str) -> RunError:
+        return RunError(f"workers do not start: {reason}; see {self._log}")
 
 
 def in_words(code: int) -> str:

@@ -20,9 +20,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ...search_space.errors import InputError
-from ..errors import RunError
 from .channel import Channel, Message
-from .events import Event, Failed, Reported, Scored, in_words
+from .events import Event, Failed, Reported, Scored, Starts, in_words
 from .fork_server_client import ForkServer
 
 if TYPE_CHECKING:
@@ -76,6 +75,7 @@ class WorkerPool:
         self._setup, self._log, self._timeout = dict(setup), log, timeout
         self._workers: dict[int, _Worker] = {}
         self._numbers = itertools.count()
+        self._starts = Starts(log)
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_write, False)
@@ -169,7 +169,10 @@ class WorkerPool:
         kind = message.pop("kind")
         if kind == "ready":
             worker.ready = True
+            self._starts.ready()
             return []
+        if kind == "broken":
+            raise self._starts.error(message["reason"])
         if kind == "unusable":
             raise InputError(message["key"], message["value"], message["allowed"])
         assert worker.trial is not None
@@ -203,7 +206,7 @@ class WorkerPool:
             events += self._listen(worker)
         reason = worker.stopped or in_words(code)
         if not worker.ready:
-            raise RunError(f"workers do not start: {reason}; see {self._log}")
+            self._starts.cut_short(code, reason)
         if worker.trial is not None:
             events.append(Failed(worker.trial, reason))
         self._replace(worker)
@@ -280,9 +283,10 @@ class WorkerPool:
 
     def _replace_server(self) -> list[Event]:
         workers = list(self._workers.values())
-        reason = in_words(self._close_server())
+        code = self._close_server()
+        reason = in_words(code)
         if not any(worker.ready for worker in workers):
-            raise RunError(f"workers do not start: {reason}; see {self._log}")
+            self._starts.cut_short(code, reason)
         self._open_server()
         return [Failed(w.trial, reason) for w in workers if w.trial is not None]
 

@@ -1,9 +1,9 @@
 """What a worker process does: load the data once, then score the architectures it is sent.
 
 It is forked by `fork_server.py`, with torch imported. It hears `setup`, then `evaluate` and, where
-pruning is on, a `verdict` after every report. It says `ready` or `unusable`, then `report`, and
-`scored` or `failed`, and with these whether it had better `retire`, its device's state being
-suspect. It ends when the other end of its channel is gone.
+pruning is on, a `verdict` after every report. It says `ready`, `unusable` or `broken`, then
+`report`, and `scored` or `failed`, and with these whether it had better `retire`, its device's
+state being suspect. It ends when the other end of its channel is gone.
 """
 
 from __future__ import annotations
@@ -46,6 +46,10 @@ def work(channel: Channel) -> None:
     except InputError as error:
         e = error.under("space") if error.key in ("input", "classes") else error
         channel.send("unusable", key=e.key, value=str(e.value), allowed=e.allowed)
+        return
+    except Exception as e:  # noqa: BLE001  (memory that is not there, whatever a user's own code does)
+        traceback.print_exc()
+        channel.send("broken", reason=" ".join(f"{type(e).__name__}: {e}".split())[:300])
         return
     channel.send("ready")
     while True:

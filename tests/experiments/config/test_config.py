@@ -154,3 +154,14 @@ def test_digits_of_other_scripts_are_no_numbers(
     for argv in (["launch", "--trials", "\u0663"], ["launch", "--workers", "\u0663"]):
         assert main(argv) == 2
         assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("dotted", "value"),
+    [("space.classes", 1), ("evaluator.width", 1e-300), ("evaluator.width", 1e300)],
+)
+def test_what_could_never_be_trained_is_refused_beforehand(
+    config: Config, dotted: str, value: object
+) -> None:
+    with pytest.raises(InputError, match=f"{dotted}: {value!r} is not allowed".replace("+", r"\+")):
+        read_config(with_value(config, dotted, value))

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from convnas import HetConv2d, OctConv2d, Res2NetBottleneck
 from convnas.benchmarks import naive, report, timing
+from convnas.benchmarks.record import keep
 from convnas.search_space import fold_batch_norm
 
 Input = Tensor | tuple[Tensor, ...]
@@ -232,7 +233,7 @@ def main() -> None:
         },
         "rows": rows,
     }
-    (options.out / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    keep(f"{name}.json", result, options.out)
     (options.out / f"{name}.md").write_text(report.markdown(result))
     (options.out / f"{name}.partial.json").unlink()
 

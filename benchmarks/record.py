@@ -25,19 +25,19 @@ RESULTS = ROOT / "benchmarks" / "results"
 SOURCES = ROOT / "benchmarks" / "sources.yaml"
 
 
-def keep(name: str, result: dict[str, Any]) -> None:
-    """Write results/NAME with `made`: date, commit (with + where files were changed since),
-    digests.
+def keep(name: str, result: dict[str, Any], folder: Path | None = None) -> None:
+    """Write NAME with `made` (date, commit, digests) into `folder`, by default results.
 
-    Code that is changed while a measurement runs would be taken for what was measured: do not.
+    A name that `sources.yaml` does not list is kept without digests, and a test asks for it: what
+    was measured is not lost. Code that is changed while a measurement runs would be taken for what
+    was measured: do not.
     """
     made = {
         "date": datetime.date.today().isoformat(),
-        "commit": _git("rev-parse", "--short=12", "HEAD")
-        + ("+" if _git("status", "--porcelain", "--untracked-files=no") else ""),
-        "sources": digests(name),
+        "commit": _commit(),
+        "sources": digests(name) if name in known() else {},
     }
-    path = RESULTS / name
+    path = (folder or RESULTS) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({**result, "made": made}, indent=1) + "\n")
 
@@ -86,6 +86,15 @@ def _statements(code: str) -> Iterator[str]:
             line = []
         elif token.type not in (tokenize.COMMENT, tokenize.NL):
             line.append(token)
+
+
+def _commit() -> str:
+    """12 digits, with + where files were changed since; a machine may have no git."""
+    try:
+        head = _git("rev-parse", "--short=12", "HEAD")
+        return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def _git(*command: str) -> str:

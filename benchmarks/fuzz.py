@@ -9,33 +9,49 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import subprocess
 import sys
+import tempfile
+from collections import Counter
 
 from convnas.benchmarks.record import ROOT, keep
 from convnas.experiments.machine import conditions
+
+TESTS = [f"tests/experiments/commands/test_fuzz{which}.py" for which in ("", "_files")]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--examples", type=int, default=25_000, help="of each test")
-    examples = parser.parse_args().examples
-    environment = {**os.environ, "CONVNAS_FUZZ_EXAMPLES": str(examples)}
-    command = [sys.executable, "-m", "pytest", "-v", "tests/experiments/commands/test_fuzz.py"]
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn")
+    asked = parser.parse_args()
+    command = [sys.executable, "-m", "pytest", f"--hypothesis-seed={asked.seed}", *TESTS]
+    with tempfile.NamedTemporaryFile("r") as record:
+        settings = {"EXAMPLES": str(asked.examples), "RECORD": record.name}
+        environment = {f"CONVNAS_FUZZ_{name}": value for name, value in settings.items()}
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        tried = Counter(line.strip() for line in record)
     print(done.stdout[-4000:])
     if done.returncode:
         raise SystemExit("something crashed, see above: nothing is kept")
-    tests = re.findall(r"::(test_\w+)\S* PASSED", done.stdout)
+    counts: dict[str, dict[str, int]] = {}
+    for (kind, status), count in sorted((line.rsplit(" ", 1), n) for line, n in tried.items()):
+        counts.setdefault(kind, {})[f"exit {status}"] = count
     keep(
         "fuzz.json",
         {
             "what": (__doc__ or "").splitlines()[0],
             "conditions": conditions(),
-            "inputs": dict.fromkeys(tests, examples),
+            "seed": asked.seed,
+            "inputs": sum(tried.values()),
+            "kinds": counts,
             "crashes": 0,
         },
     )

@@ -20,8 +20,8 @@ _MOST_DIGITS = 1_000
 
 def parse_yaml(text: str) -> Any:
     """The plain data that `text` writes down. ValueError, in one line, where it is refused."""
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)  # it refuses characters that are not printable
         root = loader.get_single_node()
         if root is None:
             return None
@@ -34,8 +34,6 @@ def parse_yaml(text: str) -> Any:
     except (AttributeError, IndexError, KeyError, TypeError, OverflowError) as e:
         # What PyYAML makes of a tag that does not fit, like `!!int ""`.
         raise ValueError(f"a value does not fit its tag ({type(e).__name__}: {e})") from e
-    finally:
-        loader.dispose()
 
 
 def _check(root: yaml.Node) -> None:

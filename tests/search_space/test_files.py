@@ -95,6 +95,7 @@ def test_a_nul_in_a_text_is_refused(reading: Reader) -> None:
         "a: !!bool maybe",
         "a: !!timestamp never",
         "a: !!float ''",
+        "\x07",
         "[" * 3000,
         "? {a: 1}",
     ],

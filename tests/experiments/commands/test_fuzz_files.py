@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from convnas import evaluators
 from convnas.experiments import experiment
 from convnas.experiments.errors import RunError
+from convnas.experiments.search import latency
 from convnas.tests.experiments.commands.fuzzing import ARCHITECTURE, CONFIG, changed, fuzz, text_of
 
 
@@ -35,7 +36,7 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
         raise evaluators.EvaluationError("here the training would begin")
 
     monkeypatch.setattr(experiment, "WorkerPool", NoWorkers)
-    monkeypatch.setattr(experiment, "with_measured", lambda config, kept: config)
+    monkeypatch.setattr(latency, "table_of", NoWorkers)
     monkeypatch.setattr(evaluators, "retrain", fail)
 
 

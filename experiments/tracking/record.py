@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
 from optuna.trial import FrozenTrial, TrialState
@@ -69,7 +69,6 @@ def choices_of(architecture: Architecture) -> dict[str, str | float]:
         if not isinstance(stage, Choice):
             blocks = {f"stage{i}.{j}": choice for j, choice in enumerate(stage, 1)}
         for place, choice in blocks.items():
-            for name, value in asdict(choice).items():
-                if value is not None:
-                    found[f"{place}.{name}"] = value
+            for name, value in choice.to_dict().items():
+                found[f"{place}.{name}"] = value
     return found

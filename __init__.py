@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import evaluators, experiments, search_space, strategies
+    from .experiments.notebook import launch, load_run
     from .search_space import (
         Architecture,
         Budget,
@@ -43,7 +44,9 @@ _ROOM_OF = {
     "build_network": "search_space",
     "cost": "search_space",
     "fold_batch_norm": "search_space",
+    "launch": "experiments.notebook",
     "load_network": "search_space",
+    "load_run": "experiments.notebook",
     "register_operator": "search_space",
 }
 _ROOMS = ("evaluators", "experiments", "search_space", "strategies")
@@ -62,7 +65,9 @@ __all__ = [  # noqa: RUF022  (the rooms last)
     "build_network",
     "cost",
     "fold_batch_norm",
+    "launch",
     "load_network",
+    "load_run",
     "register_operator",
     "evaluators",
     "experiments",

@@ -13,6 +13,7 @@ from ..search_space import Architecture, Choice, InputError, build_network
 from .base import Evaluation, EvaluationError, Report, keep_going
 from .data.dataset import SearchData
 from .device import PeakMemory, out_of_memory, seeded
+from .quantised import int8_accuracy
 from .settings import flag, integer, one_of, real
 from .training.capture import recorder_for
 from .training.loop import History, batch_size, train_network
@@ -32,7 +33,8 @@ class ProxySettings(TrainingSettings):
     or the validation `loss`. `share` of every class's training examples; `resolution`, images as
     squares of this size; `width`, every stage's channels times this (the stem's stay). `seeds`:
     trained so often, from other weights and in another order, and the mean counts. `benchmark` is
-    off by default.
+    off by default. `int8`: at the end the metric `int8_accuracy` is measured too, see
+    `quantised.py`; the final choice can go by it.
     """
 
     score: str = one_of(*SCORES)
@@ -42,6 +44,7 @@ class ProxySettings(TrainingSettings):
     resolution: int | None = integer(None, at_least=1)
     width: float = real(1.0, low=0.001, high=1000)
     seeds: int = integer(1, at_least=1)
+    int8: bool = flag(False)
 
 
 class ProxyTraining:
@@ -154,7 +157,7 @@ class ProxyTraining:
         try:
             with seeded(seed, self.device):
                 net = self._network(arch)
-                return train_network(
+                history = train_network(
                     net,
                     self.data.train,
                     self.data.validation,
@@ -164,7 +167,11 @@ class ProxyTraining:
                     report=report,
                     micro_batch=micro_batch,
                     recorder=None if self.suspect else self._recorder,
-                ), ""
+                )
+                if self.settings.int8 and not history.stopped:
+                    reached = int8_accuracy(net.eval(), self.data.train, self.data.validation)
+                    history.epochs[-1]["int8_accuracy"] = reached
+                return history, ""
         except (RuntimeError, MemoryError) as error:
             reason = out_of_memory(error)
             if reason is None:

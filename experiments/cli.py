@@ -20,6 +20,8 @@ from .commands import (
     cluster,
     dashboard,
     evaluating,
+    init,
+    listing,
     nni,
     runs,
     searching,
@@ -114,8 +116,12 @@ def cli(context: click.Context) -> None:
 
 
 for _command in (
+    init.init,
+    init.schema,
     searching.launch,
     searching.compare,
+    listing.runs,
+    listing.diff,
     runs.status,
     runs.export,
     runs.report,

@@ -80,7 +80,7 @@ def read_tensors(settings: ArrayFileSettings, input: object) -> Examples:
 
 def _check_regular(path: str) -> None:
     if not os.path.exists(path):
-        raise InputError(_KEY, path, "the file does not exist")
+        raise InputError(_KEY, path, f"the file does not exist: {Path(path).absolute()}")
     if not os.path.isfile(path):  # reading a pipe would wait for ever
         raise InputError(_KEY, path, "only a regular file is read")
 

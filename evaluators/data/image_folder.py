@@ -124,11 +124,18 @@ def _listed(settings: ImageFolderSettings) -> tuple[list[str], Listed, Listed]:
     return names, _files(train, names), _files(test, names)
 
 
+def class_files(root: Path) -> dict[str, list[Path]]:
+    """The training images of each class, by its name, in order. Raises InputError."""
+    folder = root / "train" if (root / "train").is_dir() else root
+    return {name: _images(folder / name) for name in _classes(folder)}
+
+
 def _classes(folder: Path) -> list[str]:
     try:
         return sorted(each.name for each in folder.iterdir() if each.is_dir() and _images(each))
     except OSError as e:
-        raise InputError(_KEY, str(folder), f"it cannot be read: {e.strerror}") from e
+        allowed = f"it cannot be read: {e.strerror} ({folder.absolute()})"
+        raise InputError(_KEY, str(folder), allowed) from e
 
 
 def _images(folder: Path) -> list[Path]:

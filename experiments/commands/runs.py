@@ -29,6 +29,10 @@ def status(run_dir: str, as_json: bool) -> None:
         emit(state)
         return
     trials = "  ".join(f"{word} {count}" for word, count in state["trials"].items())
+    waiting = state["trials"]["running"]
+    if waiting and not state["active"]:
+        # Whoever trained them is gone; the next launch takes them up.
+        trials = trials.replace(f"running {waiting}", f"running 0, {waiting} to be taken up again")
     going = f"going on, workers {state['workers']}" if state["active"] else "not running"
     console.print_lines(f"{state['name']}: {going}", f"trials of {state['wanted']}: {trials}")
     console.print_lines(*(f"failed {n} x: {reason}" for reason, n in state["failures"].items()))
@@ -63,6 +67,11 @@ def status(run_dir: str, as_json: bool) -> None:
 @click.option(
     "--fold", is_flag=True, help="For inference: batch norms folded into the convolutions."
 )
+@click.option(
+    "--int8",
+    is_flag=True,
+    help="With --format onnx: 8-bit integers, calibrated on training images.",
+)
 @out_option("OUT", "File, or folder for several [default: in the run directory].")
 @JSON
 def export(
@@ -72,6 +81,7 @@ def export(
     trial: int | None,
     form: str,
     fold: bool,
+    int8: bool,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -84,20 +94,28 @@ def export(
     run = RunDirectory.existing(run_dir)
     tell = lambda line: click.echo(line, err=True)
     written = write(
-        run, top=top, front=front, trial=trial, form=form, fold=fold, out=out, tell=tell
+        run, top=top, front=front, trial=trial, form=form, fold=fold, int8=int8, out=out, tell=tell
     )
     if as_json:
-        rows = [(each, each.metrics.get("test_accuracy")) for each in written]
+        reached = ("test_accuracy", "int8_test_accuracy")
         emit(
             [
-                {**each.found.to_dict(), "file": str(each.path), "test_accuracy": tested}
-                for each, tested in rows
+                {
+                    **each.found.to_dict(),
+                    "file": str(each.path),
+                    **{name: each.metrics.get(name) for name in reached},
+                }
+                for each in written
             ]
         )
         return
     tested = {each.found.trial: each.metrics["test_accuracy"] for each in written if each.metrics}
     console.print_found((each.found for each in written), tested)
-    console.print_lines(*(f"written: {each.path}" for each in written))
+    for each in written:
+        console.print_lines(f"written: {each.path}")
+        if int8:
+            before, after = each.metrics["test_accuracy"], each.metrics["int8_test_accuracy"]
+            console.print_lines(f"test accuracy {before:.4f} as float32, {after:.4f} as int8")
 
 
 @click.command()

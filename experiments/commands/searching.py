@@ -60,11 +60,14 @@ def launch(
         launched = experiment.launch(
             run, settings, view, lambda url: click.echo(f"dashboard: {url}", err=True)
         )
-    return _close(launched, as_json)
+    return _close(launched, as_json, settings.trials)
 
 
-def _close(launched: Any, as_json: bool) -> int:
-    """The closing table, where the run is, and the next command. Returns the exit status."""
+def _close(launched: Any, as_json: bool, wanted: int) -> int:
+    """The closing table, where the run is, and the next command. Returns the exit status.
+
+    `wanted`: how many trials were asked for in all.
+    """
     from ..run import results
     from ..search import zero_cost
     from . import terminal as console
@@ -83,6 +86,10 @@ def _close(launched: Any, as_json: bool) -> int:
     notes = [f"run: {run.path}  ({ended} trials: {made})"]
     notes += [f"failed {count} x: {reason}" for reason, count in state["failures"].items()]
     notes += said_of_rungs(state["rungs"]) + zero_cost.said_of(state["zero_cost"])
+    if ended > wanted:
+        notes.append(
+            f"nothing was left to do: it has {ended} trials, {wanted} were asked for in all"
+        )
     if launched.ending == "exhausted":
         notes.append("every architecture inside the budget has been tried: the search is over")
     if launched.ending == "stopped":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -31,16 +32,20 @@ AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 
 
 class LaunchView:
-    """Shows a search on stderr: a live bar in a terminal, else a line for every finished trial."""
+    """Shows a search on stderr: one live bar in a terminal or notebook, else a line for every
+    finished trial."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, **AS_IT_IS)
+        # In Jupyter rich draws by ipywidgets; without them, lines.
+        widgets = self._console.is_jupyter and find_spec("ipywidgets") is not None
+        self._live = self._console.is_terminal or widgets
         self._bar = bars.Progress(
             bars.TextColumn("trial {task.completed:.0f}/{task.total:.0f}"),
             bars.BarColumn(bar_width=None),
             bars.TextColumn("{task.description}", markup=False),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not self._live,
         )
         self._task: bars.TaskID | None = None
 
@@ -58,7 +63,7 @@ class LaunchView:
 
     def __call__(self, progress: Progress) -> None:
         words = _words(progress)
-        if self._console.is_terminal:
+        if self._live:
             if self._task is None:
                 self._task = self._bar.add_task("", total=progress.total)
             self._bar.update(

@@ -8,6 +8,7 @@ dotted key, the value and what is allowed.
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from collections.abc import Mapping
 from importlib import resources
@@ -138,7 +139,10 @@ def parse_config(source: str | Path | Mapping[str, Any], **changes: Any) -> Expe
     `backend` (a name), `port` and `host`.
     Raises InputError.
     """
-    raw = dict(source) if isinstance(source, Mapping) else read_mapping(source)
+    if isinstance(source, Mapping):
+        raw = dict(source)
+    else:
+        raw = _beside(Path(source), read_mapping(source))
     given = {key: value for key, value in changes.items() if value is not None}
     if "strategy" in given and _name_of(raw.get("strategy")) == given["strategy"]:
         del given["strategy"]
@@ -158,6 +162,26 @@ def parse_config(source: str | Path | Mapping[str, Any], **changes: Any) -> Expe
         return ExperimentConfig.model_validate({**raw, **given})
     except ValidationError as e:
         raise as_input_error(e, ExperimentConfig) from e
+
+
+_PATHS = (("data", "path"), ("evaluator", "table"), ("latency", "table"))
+"""Keys of a config that name files."""
+
+
+def _beside(config: Path, raw: Settings) -> Settings:
+    """With paths that are meant from the config's folder made whole. One that leads nowhere from
+    there stays as it is, meant from the current folder."""
+    found = dict(raw)
+    for section, key in _PATHS:
+        there = raw.get(section)
+        if not isinstance(there, dict):
+            continue
+        path = there.get(key)
+        if isinstance(path, str) and "\0" not in path and config.parent != Path():
+            beside = config.parent / path
+            if not Path(path).is_absolute() and os.path.exists(beside):
+                found[section] = {**there, key: str(beside.absolute())}
+    return found
 
 
 def _name_of(section: Any) -> Any:

@@ -51,10 +51,14 @@ class Pruner(Section):
 
 
 class Final(Section):
-    """The `top` best are scored again with `seeds` new seeds before a winner is named; 0: none."""
+    """The `top` best are scored again with `seeds` new seeds before a winner is named; 0: none.
+
+    `by`: a metric of the evaluator's, higher is better, that decides in place of its score.
+    """
 
     top: Annotated[int, Field(ge=0)] = 5
     seeds: Annotated[int, Field(ge=1, le=1000)] = 3
+    by: str | None = None
 
 
 class ZeroCostUse(Section):

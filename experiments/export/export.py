@@ -37,6 +37,7 @@ def export(
     front: bool = False,
     trial: int | None = None,
     fold: bool = False,
+    int8: bool = False,
 ) -> list[Written]:
     """Write the `top` best architectures and say where. Raises InputError.
 
@@ -45,18 +46,21 @@ def export(
 
     `out` is a file for one architecture, a folder for several (or where it is one already). By
     default they go into the run directory: best.FORMAT, or export/. `fold`: batch normalisation is
-    folded into the convolutions, for inference. Beside FILE lies its card, FILE.md.
+    folded into the convolutions, for inference. `int8`: the format onnx in 8-bit integers.
+    Beside FILE lies its card, FILE.md.
     """
     kind = FORMATS[form]
     if fold and not kind.weights:
         carrying = ", ".join(name for name, each in FORMATS.items() if each.weights)
         raise InputError("fold", form, f"a format that carries weights: {carrying}")
+    if int8 and form != "onnx":
+        raise InputError("int8", form, "the format onnx")
     asked = {"--top": top > 1, "--front": front, "--trial": trial is not None}
     if sum(asked.values()) > 1:
         together = " with ".join(name for name, is_asked in asked.items() if is_asked)
         raise InputError("export", together, "choose one of --top, --front and --trial")
     found = need_best(run, top, front=front) if trial is None else [Results.of(run).trial(trial)]
-    suffix = kind.suffix or form
+    suffix = "int8.onnx" if int8 else kind.suffix or form
     one = top == 1 and not front
     if out is None:
         name = "best" if trial is None else f"trial_{trial}"
@@ -70,7 +74,7 @@ def export(
     for path in targets:
         check_target(path)  # before anything is trained
     return [
-        _write(Exported(run, each, tell, fold), kind, path)
+        _write(Exported(run, each, tell, fold, int8), kind, path)
         for each, path in zip(found, targets, strict=True)
     ]
 
@@ -92,7 +96,7 @@ def _write(taken: Exported, kind: Format, path: Path) -> Written:
         usage=kind.usage,
         data=config.data,
         seed=config.seed,
-        folded=taken.fold,
+        folded=taken.fold or taken.int8,
         plugins=config.plugins,
     )
     write_out(path.with_name(f"{path.name}.md"), card)

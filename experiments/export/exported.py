@@ -16,12 +16,14 @@ from .model_card import card_facts
 
 @dataclass
 class Exported:
-    """Its trained network is made when a format asks for it. `fold`: for inference."""
+    """Its trained network is made when a format asks for it. `fold`: for inference; `int8`: as
+    an ONNX network in 8-bit integers, which is folded too."""
 
     run: RunDirectory
     found: Found
     tell: Tell
     fold: bool
+    int8: bool = False
 
     @cached_property
     def trained(self) -> Path:
@@ -29,10 +31,42 @@ class Exported:
 
     @cached_property
     def info(self) -> dict[str, Any]:
-        """What was kept with the weights: metrics, data, seed."""
+        """What was kept with the weights: metrics, data, seed; of int8, its accuracy too."""
+        kept = self._kept
+        if not self.int8:
+            return kept
+        _, accuracy = self._quantised
+        return {**kept, "metrics": {**kept["metrics"], "int8_test_accuracy": accuracy}}
+
+    @cached_property
+    def _kept(self) -> dict[str, Any]:
         from ...search_space import read_network_file
 
         return dict(read_network_file(self.trained)["info"])
+
+    @cached_property
+    def onnx(self) -> bytes:
+        from .graphs import labelled, onnx_bytes
+
+        if not self.int8:
+            return onnx_bytes(self.network, self.shape, self.facts)
+        return labelled(self._quantised[0], self.facts)
+
+    @cached_property
+    def _quantised(self) -> tuple[bytes, float]:
+        """The network in int8, calibrated on the train split, and its test accuracy."""
+        from ...evaluators.data.dataset import load_data
+        from .graphs import onnx_bytes
+        from .quantise import onnx_accuracy, quantised
+
+        data = load_data(
+            self.run.read_config().data,
+            seed=self._kept["data"]["split_seed"],
+            input=self.shape,
+            classes=self.found.architecture.classes,
+        )
+        model = quantised(onnx_bytes(self.network, self.shape, {}), data.search.train)
+        return model, onnx_accuracy(model, data.test)
 
     @cached_property
     def network(self) -> Network:
@@ -40,7 +74,7 @@ class Exported:
         from ...search_space import fold_batch_norm, load_network
 
         network = load_network(self.trained)
-        return fold_batch_norm(network) if self.fold else network
+        return fold_batch_norm(network) if self.fold or self.int8 else network
 
     @property
     def shape(self) -> tuple[int, int, int]:

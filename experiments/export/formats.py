@@ -63,9 +63,7 @@ def _pt2(taken: Exported, path: Path) -> Files:
 
 
 def _onnx(taken: Exported, path: Path) -> Files:
-    from .graphs import onnx_bytes
-
-    yield path, onnx_bytes(taken.network, taken.shape, taken.facts)
+    yield path, taken.onnx
 
 
 def _py(taken: Exported, path: Path, timm_name: str | None = None) -> Files:

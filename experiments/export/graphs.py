@@ -38,7 +38,7 @@ def onnx_bytes(network: nn.Module, shape: tuple[int, int, int], info: Mapping[st
     Raises InputError where the extra `onnx` is not installed, RunError where outputs differ.
     """
     try:
-        import onnx
+        import onnx  # noqa: F401
         import onnxruntime
         import onnxscript  # noqa: F401  (torch's exporter is written with it)
     except ImportError as e:
@@ -55,9 +55,7 @@ def onnx_bytes(network: nn.Module, shape: tuple[int, int, int], info: Mapping[st
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
     assert program is not None
-    model = program.model_proto
-    onnx.helper.set_model_props(model, {"convnas": json.dumps(info)})
-    content: bytes = model.SerializeToString()
+    content = labelled(program.model_proto.SerializeToString(), info)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     for size in (1, 3):
         images = _images(size, shape)
@@ -67,6 +65,16 @@ def onnx_bytes(network: nn.Module, shape: tuple[int, int, int], info: Mapping[st
         difference = float((torch.from_numpy(given) - expected).abs().max())
         if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
             raise RunError(f"ONNX Runtime's outputs differ from torch's by {difference:.2g}")
+    return content
+
+
+def labelled(model: bytes, info: Mapping[str, Any]) -> bytes:
+    """The ONNX network with `info` among its metadata, as "convnas", in place of what was there."""
+    import onnx
+
+    loaded = onnx.load_from_string(model)
+    onnx.helper.set_model_props(loaded, {"convnas": json.dumps(info)})
+    content: bytes = loaded.SerializeToString()
     return content
 
 

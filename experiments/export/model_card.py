@@ -84,6 +84,9 @@ def _accuracy(found: Found, info: Mapping[str, Any]) -> list[str]:
     tested = info.get("metrics", {}).get("test_accuracy")
     if tested is not None:
         said.append(f"these weights on the test split {tested:.4f} (one training)")
+    as_int8 = info.get("metrics", {}).get("int8_test_accuracy")
+    if as_int8 is not None:
+        said.append(f"as int8, which this file is, {as_int8:.4f}")
     return said
 
 

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...search_space.budget import format_quantity
 from ...search_space.errors import InputError
 from .charts import BarChart, Chart, Line, ParallelChart, Points, XYChart
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLOURS = {"muted": "#8a94a6", "accent": "#2563eb", "front": "#c2410c", "bad": "#b91c1c"}
 
 
 def write_png(chart: Chart, path: Path) -> None:
     """Raises InputError where matplotlib is not installed."""
+    drawn(chart).savefig(path, format="png")
+
+
+def drawn(chart: Chart) -> Figure:
+    """As matplotlib's figure. Raises InputError where that is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError as e:
         missing = "it needs matplotlib, which pip install 'convnas[plot]' brings"
-        raise InputError("png", str(path.parent), missing) from e
+        raise InputError("figure", chart.key, missing) from e
     figure = Figure(figsize=(9, 5), dpi=120, layout="constrained")
     axes = figure.subplots()
     axes.set_title(chart.title, loc="left")
@@ -28,7 +36,7 @@ def write_png(chart: Chart, path: Path) -> None:
         _bars(chart, axes)
     else:
         _parallel(chart, axes)
-    figure.savefig(path, format="png")
+    return figure
 
 
 def _xy(chart: XYChart, axes: Any) -> None:

@@ -44,13 +44,17 @@ def write_report(
     return target, figures
 
 
+def figures_of(results: Results) -> list[Chart]:
+    """The figures that a run's trials can fill, as data."""
+    limits = Budget.from_config(results.config.budget).limits.get("flops", (None, None))
+    return charts_of(facts.scored(results.trials), finalists(results.final), limits)
+
+
 def rendered(results: Results) -> tuple[str, list[Chart]]:
     """The page of these results, at least one trial of them complete, and its figures."""
     config, trials, final = results.config, results.trials, results.final
     found = facts.scored(trials)
-    charts = charts_of(
-        found, finalists(final), Budget.from_config(config.budget).limits.get("flops", (None, None))
-    )
+    charts = figures_of(results)
     best = results.best(_BEST)
     said = verdict(best)
     nets = "".join(map(page.drawing, best))

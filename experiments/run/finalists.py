@@ -79,10 +79,12 @@ def judged(finalists: Iterable[Finalist]) -> list[Finalist]:
 
 
 def finalists(trials: Iterable[FrozenTrial]) -> list[Finalist]:
-    """From the second study's trials."""
+    """From the second study's trials; where they went by several metrics, by the latest one."""
+    trials = list(trials)
+    by = trials[-1].user_attrs.get("by") if trials else None
     scores: dict[tuple[int, str], list[float]] = {}
     for trial in trials:
-        if trial.state == TrialState.COMPLETE:
+        if trial.state == TrialState.COMPLETE and trial.user_attrs.get("by") == by:
             of = (trial.user_attrs["trial"], trial.user_attrs["key"])
             scores.setdefault(of, []).append(trial.values[0])
     return judged(Finalist(number, key, tuple(all_)) for (number, key), all_ in scores.items())

@@ -46,7 +46,12 @@ def _scored_again(session: Session, found: list[FrozenTrial], seeds: list[int]) 
         direction="maximize",
         load_if_exists=True,
     )
-    done = {(t.user_attrs["key"], t.user_attrs["seed"]) for t in study.get_trials(deepcopy=False)}
+    by = session.config.final.by
+    done = {
+        (t.user_attrs["key"], t.user_attrs["seed"])
+        for t in study.get_trials(deepcopy=False)
+        if t.user_attrs.get("by") == by
+    }
     by_key = {t.user_attrs["key"]: t for t in found}
     # Seed by seed, so that whoever stops early has read all of them equally often.
     jobs = [
@@ -57,7 +62,7 @@ def _scored_again(session: Session, found: list[FrozenTrial], seeds: list[int]) 
     ]
 
     def keep(job: Job, outcome: Outcome) -> None:
-        _keep(study, by_key[job.architecture.key], job.seed, outcome, session.log)
+        _keep(study, by_key[job.architecture.key], job.seed, outcome, session.log, by)
 
     run_jobs(jobs, session.pool, keep, stopped=session.stop)
     kept = [t for t in study.get_trials(deepcopy=False) if t.user_attrs["key"] in by_key]
@@ -70,14 +75,20 @@ def _keep(
     seed: int,
     outcome: Outcome,
     log: Callable[[str], None],
+    by: str | None,
 ) -> None:
     attrs = {"trial": of.number, "key": of.user_attrs["key"], "seed": seed}
     attrs["architecture"] = of.user_attrs["architecture"]
-    if outcome.score is not None and math.isfinite(outcome.score):
-        study.add_trial(create_trial(value=outcome.score, user_attrs=attrs))
-        log(f"final: trial {of.number} with seed {seed}: {outcome.score:.4f}")
+    if by is not None:
+        attrs["by"] = by
+    score = outcome.score if by is None else outcome.metrics.get(by)
+    if score is not None and math.isfinite(score):
+        study.add_trial(create_trial(value=score, user_attrs=attrs))
+        log(f"final: trial {of.number} with seed {seed}: {score:.4f}")
         return
-    reason = outcome.reason or f"its score is {outcome.score}"
+    known = ", ".join(sorted(outcome.metrics))
+    missing = f"the evaluator measures no {by}; its metrics: {known}"
+    reason = outcome.reason or (missing if score is None else f"its score is {score}")
     study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={**attrs, "reason": reason}))
     log(f"final: trial {of.number} with seed {seed} failed, {reason}")
 

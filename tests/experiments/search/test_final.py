@@ -97,3 +97,28 @@ def test_a_failing_reading_costs_that_reading_only(scripted: Config, tmp_path: P
     )
     assert [t.state.name for t in final.trials].count("FAIL") == 1
     assert len(final.trials) == 4
+
+
+def test_the_final_choice_can_go_by_another_metric(
+    scripted: Config, tmp_path: Path, write: Callable[..., str], capsys: Any
+) -> None:
+    scripted |= {"evaluator": {"name": "params"}, "final": {"top": 2, "seeds": 1, "by": "int8"}}
+    run = tmp_path / "run"
+    assert main(["launch", write(scripted), "-o", str(run), "--trials", "3"]) == 0
+    log = (run / "log.txt").read_text()
+    assert "failed, the evaluator measures no int8; its metrics:" in log
+    proxy = {"name": "proxy", "epochs": 1, "share": 0.2, "int8": True}
+    scripted |= {"evaluator": proxy, "final": {"top": 2, "seeds": 1, "by": "int8_accuracy"}}
+    other = tmp_path / "other"
+    assert main(["launch", write(scripted), "-o", str(other), "--trials", "2"]) == 0
+    storage = optuna.storages.RDBStorage(f"sqlite:///{other / 'study.db'}")
+    try:
+        names = [s.study_name for s in optuna.get_all_study_summaries(storage)]
+        (final,) = (name for name in names if name.endswith("(final)"))
+        trials = optuna.load_study(study_name=final, storage=storage).trials
+    finally:
+        storage.engine.dispose()
+    assert {trial.user_attrs["by"] for trial in trials} == {"int8_accuracy"}
+    # Validation has 359 digits, of which a whole number is right.
+    for trial in trials:
+        assert trial.values[0] * 359 == pytest.approx(round(trial.values[0] * 359))

@@ -83,9 +83,9 @@ def measured(config: dict[str, Any], seeds: int) -> dict[str, Any]:
         launch(run, settings)
         best = best_of(run, 1)[0]
     accuracies = [
-        retrain(best.architecture, config["data"], {"epochs": 60}, seed=seed, split_seed=0).metrics[
-            "test_accuracy"
-        ]
+        retrain(
+            best.architecture, config["data"], {"epochs": 60, "join": True}, seed=seed, split_seed=0
+        ).metrics["test_accuracy"]
         for seed in range(1, seeds + 1)
     ]
     return {

@@ -74,9 +74,9 @@ def forgetful_cost(architecture: Architecture) -> int:
     """The closed form with nothing remembered from other architectures."""
     for cache in (
         costs.architecture_cost,
-        costs._stage,
-        costs._stem,
-        costs._head,
+        costs.stage_cost,
+        costs.stem_cost,
+        costs.head_cost,
         costs.block_cost,
     ):
         cache.cache_clear()

@@ -66,10 +66,11 @@ class SearchSpace:
         for note in (note for options in self.stages for note in options.unused()):
             left_out.note(note)
         self._slots = slots_of(self.backbone, self.stages, granularity)
+        stem, entering = stem_cost(self.backbone.name, self.input)
         self.chain, self._kept = tabulated(
             self._slots,
-            stem_cost(self.backbone.name, self.input),
-            lambda signal: head_cost(self.backbone.name, signal, self.classes),
+            (stem.counted, entering),
+            lambda signal: head_cost(self.backbone.name, signal, self.classes).counted,
             excluded=self._excluded,
             place_of=self._place,
             left_out=left_out,

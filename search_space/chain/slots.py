@@ -76,7 +76,7 @@ class StageSlot:
     def after(self, state: State, option: Option) -> tuple[LayerCost, State] | None:
         assert option is not None
         cost, signal = stage_cost(self.backbone.name, self.stage - 1, state.signal, option)
-        return cost, State(signal)
+        return cost.counted, State(signal)
 
     def blocks(self, state: State, option: Option) -> tuple[Block, ...]:
         assert option is not None

@@ -41,6 +41,11 @@ class PartCost(NamedTuple):
     activations: int
     backward_bytes: int
 
+    @property
+    def counted(self) -> LayerCost:
+        """Without what training keeps, which adds up along no chain."""
+        return LayerCost(*self[:3])
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -93,15 +98,15 @@ def architecture_cost(architecture: Architecture, convention: str) -> Cost:
     extras = extras_of(architecture, convention)
     backbone = get_backbone(architecture.backbone)
     check_stage_count(backbone, len(architecture.stages), "stages")
-    stem, signal = _stem(architecture.backbone, architecture.input)
+    stem, signal = stem_cost(architecture.backbone, architecture.input)
     parts = [stem]
     for index, choice in enumerate(architecture.stages):
         try:
-            stage, signal = _stage(architecture.backbone, index, signal, choice)
+            stage, signal = stage_cost(architecture.backbone, index, signal, choice)
         except NotBuildable as e:
             raise InputError(f"stages[{index + 1}]", str(choice), str(e)) from e
         parts.append(stage)
-    parts.append(_head(architecture.backbone, signal, architecture.classes))
+    parts.append(head_cost(architecture.backbone, signal, architecture.classes))
     if extras:
         added = [extra_flops(blocks, extras) for blocks in _rows(plan(architecture))]
         parts = [
@@ -116,22 +121,15 @@ def _rows(layout: Plan) -> list[Any]:
 
 
 @lru_cache(maxsize=65536)
-def _stage(
+def stage_cost(
     backbone: str, index: int, source: Signal, choice: StageChoice
 ) -> tuple[PartCost, Signal]:
+    """What stage `index` (from 0) costs after `source`, and what it hands on. Raises
+    NotBuildable."""
     blocks = plan_stage(get_backbone(backbone), index, source, choice)
     costs = [block.cost() for block in blocks]
     flops, params, activations = map(sum, zip(*costs, strict=True))
     return PartCost(flops, params, activations, backward_bytes(blocks)), blocks[-1].out
-
-
-def stage_cost(
-    backbone: str, index: int, source: Signal, choice: StageChoice
-) -> tuple[LayerCost, Signal]:
-    """What stage `index` (from 0) costs after `source`, and what it hands on. Raises
-    NotBuildable."""
-    part, signal = _stage(backbone, index, source, choice)
-    return LayerCost(*part[:3]), signal
 
 
 @lru_cache(maxsize=65536)
@@ -144,28 +142,19 @@ def block_cost(
 
 
 @lru_cache(maxsize=4096)
-def _stem(backbone: str, input_shape: tuple[int, int, int]) -> tuple[PartCost, Signal]:
+def stem_cost(backbone: str, input_shape: tuple[int, int, int]) -> tuple[PartCost, Signal]:
+    """What the stem costs, and what it hands on."""
     stem, signal = plan_stem(get_backbone(backbone), input_shape)
     if stem is None:
         return PartCost(0, 0, 0, 0), signal
     return PartCost(*stem.cost(), backward_bytes((stem,))), signal
 
 
-def stem_cost(backbone: str, input_shape: tuple[int, int, int]) -> tuple[LayerCost, Signal]:
-    """What the stem costs, and what it hands on."""
-    part, signal = _stem(backbone, input_shape)
-    return LayerCost(*part[:3]), signal
-
-
 @lru_cache(maxsize=4096)
-def _head(backbone: str, source: Signal, classes: int) -> PartCost:
+def head_cost(backbone: str, source: Signal, classes: int) -> PartCost:
+    """What pooling and the linear layers cost."""
     skeleton = get_backbone(backbone)
     head = plan_head(skeleton, source, classes)
     # The last ReLU keeps the map it gives; a last max pooling does not.
     kept = backward_bytes((head,), keeps_source=not skeleton.max_pool)
     return PartCost(*head.cost(), kept)
-
-
-def head_cost(backbone: str, source: Signal, classes: int) -> LayerCost:
-    """What pooling and the linear layers cost."""
-    return LayerCost(*_head(backbone, source, classes)[:3])

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from ..chain.chain import Ints
-from .halves import Halves, Sums, window
+from .meet_in_the_middle import MeetInTheMiddle, Sums, window
 
 _WINDOW_POINTS = 50_000
 
 
-def numbered(halves: Halves, numbers: Ints, low: int | None, high: int | None) -> Ints:
+def numbered(halves: MeetInTheMiddle, numbers: Ints, low: int | None, high: int | None) -> Ints:
     """(n,) numbers below `halves.count(low, high)`, itself below 2**62 -> (n, n_positions).
 
     Every point that costs from `low` to `high` has exactly one number.
@@ -41,7 +41,7 @@ def numbered(halves: Halves, numbers: Ints, low: int | None, high: int | None) -
     return rows
 
 
-def in_windows(halves: Halves, low: int, high: int | None) -> Iterator[Ints]:
+def in_windows(halves: MeetInTheMiddle, low: int, high: int | None) -> Iterator[Ints]:
     """The points that cost from `low` to `high` in ascending order, some thousands at a time."""
     found = halves.nearest(low, 1)
     last = halves.nearest(2**62, -1) if high is None else halves.nearest(high, -1)
@@ -61,7 +61,7 @@ def in_windows(halves: Halves, low: int, high: int | None) -> Iterator[Ints]:
         found = halves.nearest(end + 1, 1)
 
 
-def _trace_left(halves: Halves, rows: Ints, state: Ints, cost: Ints, way: Ints) -> None:
+def _trace_left(halves: MeetInTheMiddle, rows: Ints, state: Ints, cost: Ints, way: Ints) -> None:
     """Fill in the options before the cut of ways of this state and cost at the cut."""
     for i in reversed(range(halves.cut)):
         going = [
@@ -71,7 +71,7 @@ def _trace_left(halves: Halves, rows: Ints, state: Ints, cost: Ints, way: Ints) 
         rows[:, i], state, cost, way = _step(going, state, cost, way)
 
 
-def _trace_right(halves: Halves, rows: Ints, state: Ints, cost: Ints, way: Ints) -> None:
+def _trace_right(halves: MeetInTheMiddle, rows: Ints, state: Ints, cost: Ints, way: Ints) -> None:
     for i in range(halves.cut, len(halves.chain)):
         going = [
             (before, after, option, halves.rights[i + 1][after], added)

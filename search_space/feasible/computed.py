@@ -12,8 +12,8 @@ from .bins import FloorGrid
 from .by_cost import in_order
 from .by_number import in_windows, numbered
 from .enumerated import Listed
-from .halves import Halves, TooLarge
 from .limits import Limits
+from .meet_in_the_middle import MeetInTheMiddle, TooLarge
 from .sampling import Drawing
 
 _MOST_LISTED = 1 << 21
@@ -24,7 +24,7 @@ _BOUND_BINS = 1 << 15
 _INT64 = 2**62
 
 
-class Implied:
+class Computed:
     """The points of `chain` within `limits`, every end of which must cut off some points."""
 
     def __init__(self, chain: Chain, limits: Limits) -> None:
@@ -83,7 +83,7 @@ class Implied:
         if low is None:
             yield from in_order(self.chain, 0, self.limits)
             return
-        for rows in in_windows(Halves(self.chain, 0), low, high):
+        for rows in in_windows(MeetInTheMiddle(self.chain, 0), low, high):
             kept = self.limits.met_by(self.chain.cost_of(rows))
             yield from map(tuple, rows[kept].tolist())
 
@@ -152,11 +152,11 @@ class Implied:
         return self._drawing.acceptance < _RARE
 
     @cached_property
-    def _halves(self) -> Halves | None:
+    def _halves(self) -> MeetInTheMiddle | None:
         """Of the only limited cost; None where there are several or they do not fit."""
         if len(self.limits.rows) != 1:
             return None
         try:
-            return Halves(self.chain, next(iter(self.limits.rows)))
+            return MeetInTheMiddle(self.chain, next(iter(self.limits.rows)))
         except TooLarge:
             return None

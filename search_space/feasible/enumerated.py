@@ -14,7 +14,7 @@ from .limits import Limits
 _CHUNK = 4096
 
 
-class WrittenOut(abc.ABC):
+class InMemory(abc.ABC):
     """The points of a feasible set, numbered from 0 to `count` - 1."""
 
     acceptance = 1.0
@@ -72,7 +72,7 @@ class WrittenOut(abc.ABC):
         return best
 
 
-class Listed(WrittenOut):
+class Listed(InMemory):
     """From the points themselves, (n, n_positions) options."""
 
     def __init__(self, chain: Chain, rows: Ints) -> None:
@@ -92,7 +92,7 @@ class Listed(WrittenOut):
         return self._rows[numbers]
 
 
-class Enumerated(WrittenOut):
+class Enumerated(InMemory):
     """From every combination of options: their costs are sums of tables, written out at once.
 
     A combination is a flat number in the order of `itertools.product`.

@@ -14,12 +14,12 @@ import numpy as np
 
 from ..budget import Limit
 from ..chain.chain import Bools, Chain, Indices, Ints, Label
-from .computed import Implied
+from .computed import Computed
 from .enumerated import Enumerated
 from .from_tables import Options, chain_from_table
-from .halves import TooLarge
 from .infeasible import nothing_within, refuse_impossible
 from .limits import Limits
+from .meet_in_the_middle import TooLarge
 from .nearest import nearest
 
 Point = TypeVar("Point")
@@ -61,7 +61,7 @@ class FeasibleSet(Generic[Point]):
         refuse_impossible(chain, self._limits, noun, lambda indices: str(decode(indices)))
         self._binding = self._limits.binding(chain)
         small = prod(chain.shape) <= _MOST_ENUMERATED
-        self._engine: Enumerated | Implied = (Enumerated if small else Implied)(
+        self._engine: Enumerated | Computed = (Enumerated if small else Computed)(
             chain, self._binding
         )
         if self._engine.empty:

@@ -11,8 +11,8 @@ from ..chain.chain import Chain, Indices
 from ..errors import InputError
 from .by_cost import in_order
 from .extremes import ToGo
-from .halves import Halves
 from .limits import InfeasibleBudget, Limits
+from .meet_in_the_middle import MeetInTheMiddle
 
 _PATIENCE = 20_000
 
@@ -49,7 +49,7 @@ def nothing_within(chain: Chain, limits: Limits, noun: str) -> InfeasibleBudget:
     """The error where each limit can be met, but not all of them together."""
     if len(limits.rows) == 1:
         ((row, (low, high)),) = limits.rows.items()
-        halves = Halves(chain, row)
+        halves = MeetInTheMiddle(chain, row)
         ends = ((low, -1), (high, 1))
         found = [halves.nearest(end, sign) for end, sign in ends if end is not None]
         costs = [cost for cost in found if cost is not None]

@@ -131,16 +131,13 @@ def test_whatever_is_killed_no_finished_trial_is_lost_and_the_run_goes_on(
 
 BRITTLE = """
 import os
-from scripted import Scripted
-if os.environ.get("SDK_PROCESS") == "dispatcher":
-    from convnas.strategies.random_and_grid import RandomStrategy
+from convnas.strategies.random_and_grid import RandomStrategy
 
+class Brittle(RandomStrategy):
     def wishes(self, study, trial, rng):
-        if trial.number == 2:
+        if trial.number == 2 and os.environ.get("SDK_PROCESS") == "dispatcher":
             raise ZeroDivisionError("no third wish")
         return ()
-
-    RandomStrategy.wishes = wishes
 """
 
 
@@ -148,7 +145,7 @@ def test_an_exception_in_the_tuner_ends_the_run_with_the_true_reason(
     run: Path, tmp_path: Path, trials_of: Trials
 ) -> None:
     (tmp_path / "brittle.py").write_text(BRITTLE)
-    config = helpers.scripted_config(tmp_path, {"name": "python:brittle:Scripted"})
+    config = helpers.scripted_config(tmp_path, strategy={"name": "brittle.Brittle"})
     process = helpers.launch(
         *(str(config), "-o", str(run), "--backend", "nni", "--port", str(helpers.free_port())),
         PYTHONPATH=os.pathsep.join([str(tmp_path), str(HERE), os.environ.get("PYTHONPATH", "")]),

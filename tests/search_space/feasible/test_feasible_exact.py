@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 
 from convnas.search_space.chain.chain import Chain, Position
 from convnas.search_space.feasible import computed as implied
-from convnas.search_space.feasible import halves, nearest
+from convnas.search_space.feasible import meet_in_the_middle, nearest
 from convnas.search_space.feasible import sampling as drawing
 from convnas.search_space.feasible.by_cost import in_order
 from convnas.search_space.feasible.by_number import in_windows, numbered
-from convnas.search_space.feasible.computed import Implied
+from convnas.search_space.feasible.computed import Computed
 from convnas.search_space.feasible.enumerated import Enumerated
 from convnas.search_space.feasible.extremes import ToGo
-from convnas.search_space.feasible.halves import Halves, TooLarge
 from convnas.search_space.feasible.infeasible import nothing_within, refuse_impossible
 from convnas.search_space.feasible.limits import InfeasibleBudget, Limits
+from convnas.search_space.feasible.meet_in_the_middle import MeetInTheMiddle, TooLarge
 
 Point = tuple[int, ...]
 EXACT = settings(
@@ -171,10 +171,10 @@ def test_drawing_reaches_exactly_the_points_within_the_limits(
 def test_halves_count_find_and_number_every_window(
     int64: int, monkeypatch: pytest.MonkeyPatch, data: st.DataObject
 ) -> None:
-    monkeypatch.setattr(halves, "_INT64", int64)
+    monkeypatch.setattr(meet_in_the_middle, "_INT64", int64)
     chain, limits, points = data.draw(limited())
     limit = limits.rows.get(0, (None, None))
-    made = Halves(chain, 0)
+    made = MeetInTheMiddle(chain, 0)
     assert made.count(*limit) == len(points)
     assert as_set(numbered(made, np.arange(len(points)), *limit)) == set(points)
     costs = sorted({c[0] for c in brute_force(chain).values()})
@@ -229,7 +229,7 @@ def test_a_large_set_answers_as_a_small_one(
     monkeypatch.setattr(drawing, "_TABLE_ENTRIES", 2000)
     chain, limits, points = data.draw(limited(n_costs))
     assume(points)
-    large = Implied(chain, limits)
+    large = Computed(chain, limits)
     assert not large.empty
     low, high = large.count_bounds
     assert low <= len(points) <= high
@@ -266,10 +266,10 @@ def test_impossible_limits_name_the_nearest_possible(data: st.DataObject) -> Non
         assert f"{a} and {b}" in str(error)
 
 
-CASES: list[Callable[[Chain, Limits], Enumerated | Implied | drawing.Drawing]] = [
+CASES: list[Callable[[Chain, Limits], Enumerated | Computed | drawing.Drawing]] = [
     Enumerated,
     drawing.Drawing,
-    Implied,
+    Computed,
 ]
 
 
@@ -277,7 +277,7 @@ CASES: list[Callable[[Chain, Limits], Enumerated | Implied | drawing.Drawing]] =
 @pytest.mark.parametrize("limit", [(None, 0.4), (0.3, 0.6), (0.5, 0.52), (None, None)])
 @pytest.mark.parametrize("greatest", [2**5, 2**7, 2**9, 2**62])
 def test_draws_are_uniform(
-    make: Callable[[Chain, Limits], Enumerated | Implied | drawing.Drawing],
+    make: Callable[[Chain, Limits], Enumerated | Computed | drawing.Drawing],
     limit: tuple[float | None, float | None],
     greatest: int,
     monkeypatch: pytest.MonkeyPatch,

@@ -11,7 +11,7 @@ import pytest
 
 from convnas.search_space.chain.chain import Chain, Position
 from convnas.search_space.feasible.feasible_set import FeasibleSet
-from convnas.search_space.feasible.halves import TooLarge
+from convnas.search_space.feasible.meet_in_the_middle import TooLarge
 
 Set = FeasibleSet[tuple[int, ...]]
 

@@ -70,7 +70,7 @@ Level = list[Sums]
 """State -> the sums of one half there."""
 
 
-class Halves:
+class MeetInTheMiddle:
     """The distribution of one cost (`row`) over the points of `chain`; TooLarge where too many.
 
     lefts[i]: the sums of the positions before `i`, by the state that arrives there, i <= cut.

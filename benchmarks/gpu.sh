@@ -40,8 +40,8 @@ limit=${LIMIT:-540} # seconds a stage
 evaluator=(--device "$device" --out "$out" --trials "${TRIALS:-8}")
 operators=(--device "${device%%:*}" --out "$out" --rounds "${ROUNDS:-15}")
 if [ "$device" = cpu ]; then
-  evaluator=(--device cpu --out "$out" --trials 2 --epochs 1 --images 600 --batch 64
-    --batches 32 64 --at-once 1 2)
+  evaluator=(--device cpu --out "$out" --trials 2 --epochs 1 --images 200 --batch 32
+    --batches 16 32 --at-once 1 2)
   operators=(--device cpu --out "$out" --rounds 2 --only octave)
 fi
 

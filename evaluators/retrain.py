@@ -37,9 +37,10 @@ class RetrainSettings(TrainingSettings):
 class Trained:
     """What came of a training.
 
-    `network`: on the CPU, in evaluation mode. `metrics`: `test_accuracy`, `test_loss`, `seconds`
-    and those of the epoch whose network was kept, which `best_epoch` names where there was a
-    choice. `data`: what the network was trained on and how its input is normalised. `training`:
+    `network`: on the CPU, in evaluation mode. `metrics`: `test_accuracy`, `test_loss`, `seconds`,
+    `chance` (the share of the test split's most frequent class, which saying it always would
+    reach), and those of the epoch whose network was kept, which `best_epoch` names where there was
+    a choice. `data`: what the network was trained on and how its input is normalised. `training`:
     the settings. Both are plain data.
     """
 

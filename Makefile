@@ -70,7 +70,7 @@ bench-space: $(VENV)/.installed-test
 	$(BIN)/python -m convnas.benchmarks.space
 
 bench-search: $(VENV)/.installed-test
-	$(BIN)/python benchmarks/search.py
+	$(BIN)/python -m convnas.benchmarks.search
 
 # Three ways of training 40 networks each; fewer with: python -m convnas.benchmarks.evaluator --trials 5
 bench-evaluator: $(VENV)/.installed-test

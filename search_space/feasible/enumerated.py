@@ -62,14 +62,21 @@ class InMemory(abc.ABC):
         return int(np.partition(self.first_cost, rank)[rank])
 
     def closest(self, point: Indices) -> Indices:
-        """The first that differs from `point` at the fewest positions."""
-        fewest, best = len(point) + 1, point
+        """One that differs from `point` at the fewest positions; of those, where `point` is one of
+        the chain's, a first one whose first cost is nearest to its."""
+        given = np.array([point])
+        cost = self.chain.cost_of(given)[0, 0] if self.chain.allows(given)[0] else None
+        best: tuple[int, int, Indices] | None = None
         for start in range(0, self.count, _CHUNK):
-            rows = self.take(np.arange(start, min(self.count, start + _CHUNK)))
+            numbers = np.arange(start, min(self.count, start + _CHUNK))
+            rows = self.take(numbers)
             changed = (rows != point).sum(axis=1)
-            if changed.min() < fewest:
-                fewest, best = changed.min(), tuple(rows[changed.argmin()].tolist())
-        return best
+            off = np.zeros_like(changed) if cost is None else abs(self.first_cost[numbers] - cost)
+            at = np.lexsort((off, changed))[0]
+            found = int(changed[at]), int(off[at]), tuple(rows[at].tolist())
+            best = found if best is None or found[:2] < best[:2] else best
+        assert best is not None  # a feasible set is not empty
+        return best[2]
 
 
 class Listed(InMemory):

@@ -15,8 +15,8 @@ import numpy as np
 from ..budget import Limit
 from ..chain.chain import Bools, Chain, Indices, Ints, Label
 from .computed import Computed
-from .enumerated import Enumerated
-from .from_tables import Options, chain_from_table
+from .enumerated import Enumerated, Listed
+from .from_tables import Options, chain_from_points, chain_from_table
 from .infeasible import nothing_within, refuse_impossible
 from .limits import Limits
 from .meet_in_the_middle import TooLarge
@@ -42,7 +42,8 @@ class FeasibleSet(Generic[Point]):
     decode and encode turn a point's options into the point and back (encode raises ValueError
     for a point of another space); describe gives a point's user attributes. InfeasibleBudget
     where no point is within the limits. Options are numbered from 0 at every position;
-    "indices" are arrays (n, n_positions) of them.
+    "indices" are arrays (n, n_positions) of them. rows: all points of the chain as indices, where
+    it is a list that they come from; None: they are found when needed.
     """
 
     def __init__(
@@ -53,17 +54,21 @@ class FeasibleSet(Generic[Point]):
         encode: Callable[[Point], Indices],
         describe: Callable[[Point], dict[str, Any]],
         noun: str = "architecture",
+        rows: Ints | None = None,
     ) -> None:
-        self.chain = chain
+        self.chain, self._rows = chain, rows
         self.limits = dict(limits)
         self._decode, self._encode, self._describe, self._noun = decode, encode, describe, noun
         self._limits = Limits.of(chain, limits)
         refuse_impossible(chain, self._limits, noun, lambda indices: str(decode(indices)))
         self._binding = self._limits.binding(chain)
-        small = prod(chain.shape) <= _MOST_ENUMERATED
-        self._engine: Enumerated | Computed = (Enumerated if small else Computed)(
-            chain, self._binding
-        )
+        self._engine: Enumerated | Listed | Computed
+        if rows is not None:
+            self._engine = Listed(chain, rows[self._limits.met_by(chain.cost_of(rows))])
+        elif prod(chain.shape) <= _MOST_ENUMERATED:
+            self._engine = Enumerated(chain, self._binding)
+        else:
+            self._engine = Computed(chain, self._binding)
         if self._engine.empty:
             raise nothing_within(chain, self._limits, noun)
 
@@ -80,8 +85,26 @@ class FeasibleSet(Generic[Point]):
         coupling: {(left, right): matrix} added for neighbouring positions; limit: the greatest
         total, or (least, greatest).
         """
-        chain = chain_from_table(options, cost, coupling)
-        names = list(options)
+        return FeasibleSet._of_labels(chain_from_table(options, cost, coupling), limit)
+
+    @staticmethod
+    def from_points(
+        points: Sequence[Mapping[str, Label]], cost: Sequence[int], limit: int | Limit | None = None
+    ) -> FeasibleSet[dict[str, Label]]:
+        """A set from a list of points, for instance a table of a part of a space.
+
+        points: dicts {position: option's name}, each point once, the positions the same in all;
+        cost: an integer a point; limit: the greatest, or (least, greatest). What is not listed is
+        outside the set at any limit.
+        """
+        chain, rows = chain_from_points(points, cost)
+        return FeasibleSet._of_labels(chain, limit, rows)
+
+    @staticmethod
+    def _of_labels(
+        chain: Chain, limit: int | Limit | None, rows: Ints | None = None
+    ) -> FeasibleSet[dict[str, Label]]:
+        names = [position.name for position in chain.positions]
 
         def encode(point: dict[str, Label]) -> Indices:
             if set(point) != set(names):
@@ -92,7 +115,7 @@ class FeasibleSet(Generic[Point]):
             return {"cost": int(chain.cost_of(np.array([encode(point)]))[0, 0])}
 
         ends: Limit = limit if isinstance(limit, tuple) else (None, limit)
-        return FeasibleSet(chain, {"cost": ends}, chain.params, encode, describe, noun="point")
+        return FeasibleSet(chain, {"cost": ends}, chain.params, encode, describe, "point", rows)
 
     # How many, and which
 
@@ -186,9 +209,8 @@ class FeasibleSet(Generic[Point]):
         name = self.chain.costs[0]
         high = self.limits.get(name, (None, None))[1]
         limits = self.limits | {name: (self._engine.threshold(fraction), high)}
-        return FeasibleSet(
-            self.chain, limits, self._decode, self._encode, self._describe, self._noun
-        )
+        same = self._decode, self._encode, self._describe, self._noun, self._rows
+        return FeasibleSet(self.chain, limits, *same)
 
     # Around
 
@@ -219,6 +241,8 @@ class FeasibleSet(Generic[Point]):
     def repair_indices(self, indices: Sequence[int]) -> Indices:
         """As `repair`, as options."""
         given = tuple(map(int, indices))
+        if self._rows is not None:
+            return self._engine.closest(given)
         return nearest(self.chain, self._binding, given) or self._engine.closest(given)
 
     # Points, options, parameters

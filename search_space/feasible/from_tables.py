@@ -1,4 +1,4 @@
-"""A chain made from plain tables of costs, for instance of a tabular benchmark."""
+"""A chain made from plain tables of costs, or from a list of points with theirs."""
 
 from __future__ import annotations
 
@@ -57,6 +57,51 @@ def chain_from_table(
         )
         arriving = handed_over
     return Chain(tuple(positions), np.zeros((1, len(arriving)), dtype=np.int64))
+
+
+def chain_from_points(
+    points: Sequence[Mapping[str, Label]], cost: Sequence[int]
+) -> tuple[Chain, Ints]:
+    """A chain that allows the listed points alone, and them as options (n, n_positions).
+
+    The states are the beginnings that the points have in common (a trie), so that after the last
+    position the state is the point, whose cost is the chain's final one and need not be a sum.
+    Labels are in the order of their first use. InputError where points do not name the same
+    positions or are not distinct, or the costs are not an integer a point.
+    """
+    if not points:
+        raise InputError("points", points, "at least one point is needed")
+    names = list(points[0])
+    for point in points:
+        if not names or set(point) != set(names):
+            raise InputError("points", dict(point), f"a label for each of: {', '.join(names)}")
+    own = _integers("cost", cost, (len(points),))
+    labels = {name: tuple(dict.fromkeys(point[name] for point in points)) for name in names}
+    number = {name: {label: i for i, label in enumerate(each)} for name, each in labels.items()}
+    rows = np.array([[number[name][point[name]] for name in names] for point in points])
+    before: Ints = np.zeros(len(rows), dtype=np.int64)
+    positions = []
+    for i, name in enumerate(names):
+        n_options = len(labels[name])
+        steps, after = np.unique(before * n_options + rows[:, i], return_inverse=True)
+        state: Ints = np.zeros((int(before.max()) + 1, n_options), dtype=np.int64)
+        allowed = np.zeros(state.shape, dtype=np.bool_)
+        state.flat[steps], allowed.flat[steps] = np.arange(len(steps)), True
+        positions.append(
+            Position(
+                name=name,
+                factors={name: labels[name]},
+                options=np.arange(n_options)[:, None],
+                cost=np.zeros((1, *state.shape), dtype=np.int64),
+                allowed=allowed,
+                state=state,
+            )
+        )
+        before = after.reshape(-1)
+    ends, first, times = np.unique(before, return_index=True, return_counts=True)
+    if len(ends) < len(points):
+        raise InputError("points", dict(points[first[times.argmax()]]), "each point once")
+    return Chain(tuple(positions), own[first][None]), rows
 
 
 def _integers(key: str, values: Any, shape: tuple[int, ...]) -> Ints:

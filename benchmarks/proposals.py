@@ -5,7 +5,7 @@ On a set of 15,495 points, which the predictor scores whole, and on one of 11^12
 write out. Seconds are of `study.ask()` alone. Singly each proposal follows a new result, as with
 one worker, and the model is fitted for it; in a batch it is fitted once for all.
 
-Run: python benchmarks/proposals.py [--batches 7]; kept in benchmarks/results/proposals.json.
+Run: python -m convnas.benchmarks.proposals [--batches 7]; kept in benchmarks/results/proposals.json.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import optuna
-from nasbench201 import task
-from search import conditions
 
 from convnas import FeasibleSet, strategies
-from convnas.benchmarks.record import keep
+
+from .record import keep
+from .search.tasks import nasbench201
+from .timing import conditions
 
 NAMES = ("predictor", "evolution", "local-search", "random")
 BATCH = 10
@@ -79,9 +80,9 @@ def main() -> None:
     parser.add_argument("--batches", type=int, default=7)
     batches = parser.parse_args().batches
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sets = {"15,495 points": task("cifar10", 150.0).feasible, "11^12 points": vast()}
+    sets = {"15,495 points": nasbench201(150.0).feasible, "11^12 points": vast()}
     result: dict[str, Any] = {"what": (__doc__ or "").splitlines()[0]}
-    result["conditions"] = {**conditions(batches), "batch": BATCH}
+    result["conditions"] = {**conditions("cpu"), "batch": BATCH}
     for label, feasible in sets.items():
         for name in NAMES:
             for finished in FINISHED:

@@ -1,44 +1,33 @@
-"""A Gaussian process over the options of a chain: what the predictor believes of untried points.
+"""A Gaussian process over the columns of points: what the predictor believes of untried points.
 
-Two points are alike where the factors that matter are equal, where they use the same labels equally
-often, and where their costs are near:
+    k(x, y) = exp(-sum_c r_c (x_c - y_c)^2 / 2) + w sum_c r_c (x_c - m_c) (y_c - m_c)
 
-    k(x, y) = exp(-sum_f a_f [x_f differs from y_f] - b |counts(x) - counts(y)|^2 / 2
-                  - sum_j c_j (z_j(x) - z_j(y))^2 / 2)
+The first part, a product over the columns, says that points alike in all that matters score alike;
+the second, additive one, that every label has an effect of its own wherever it stands. How relevant
+each column is (r), how much is additive (w) and the noise are learned from the results: those of
+the greatest posterior density, that is marginal likelihood (Rasmussen and Williams, 2006, sections
+2.2, 4.2.2 and 5.4.1) times log-normal priors, which keep a column that few results speak of near
+what was believed of it before.
 
-for factors f; z holds the log of the cost and, where the chain has one, the zero-cost score, in
-standard deviations. How much each of these matters, and the noise, are learned from the results:
-the a_f, b, c_j and the noise of the greatest posterior density, that is marginal likelihood
-(Rasmussen and Williams, 2006, sections 2.2 and 5.4.1) times log-normal priors which keep a factor
-that few results speak of near the others.
+There are two noises. A point's own is what the columns cannot tell of it: it stays however often
+the point is read. Seed noise is what readings of one point differ by; the mean of k readings has
+1/k of its variance.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
-from ..search_space.chain.chain import Chain, Ints, Label
-from ..search_space.chain.score import SCORE
+from .features import Features, Floats
 
-Floats = NDArray[np.float64]
-
-_DIFFERING = 3.0
-"""Prior median of the sum of all a_f."""
-_BY_WORD = 0.7
-"""The part of an a_f that is for its label's word, where labels share words."""
-_COUNTS = 1.0
-"""Prior median of b, times the number of factors."""
-_SIZES = 0.2
-"""Prior median of every c_j."""
-_NOISE = 0.1
-"""Prior median of the noise, as a share of the variance."""
-_WIDTH, _WIDTH_NOISE = 0.7, 1.0
+_ADDITIVE, _OWN, _SEED = 1.0, 0.03, 0.07
+"""Prior medians of the additive part's variance, of the own noise and of the seeds', as shares of
+the product part's."""
+_WIDTH, _WIDTH_ADDITIVE, _WIDTH_NOISE = 0.7, 1.5, 1.0
 """Standard deviations of the logarithms."""
 FARTHEST = 8.0
 """How far from the medians' the logarithms may go, so that near-equal scores cannot drive them to
@@ -48,181 +37,173 @@ _MOST_TUNED = 200
 """Results that the kernel is learned from: a step takes their number cubed."""
 _CHUNK = 1024
 """Points whose kernel stays in a processor's cache."""
+_JITTER = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
-class Described:
-    """n points: one_hot (n, labels), counts of the distinct labels (n, kinds), sizes (n, 1 or 2):
-    log cost, and the zero-cost score where the chain has one."""
+class Readings:
+    """What is known of n points: their columns (n, columns), the mean of the readings of each,
+    how many there are, and the sum of squares of all readings about those means."""
 
-    one_hot: Floats
-    counts: Floats
-    sizes: Floats
+    columns: Floats
+    means: Floats
+    times: Floats
+    within: float = 0.0
 
     def __len__(self) -> int:
-        return len(self.sizes)
+        return len(self.means)
 
-    def __getitem__(self, which: NDArray[np.int64]) -> Described:
-        return Described(self.one_hot[which], self.counts[which], self.sizes[which])
+    def some(self, n: int) -> Readings:
+        """At most `n` of them, evenly chosen."""
+        at = np.linspace(0, len(self) - 1, min(len(self), n)).astype(np.int64)
+        return Readings(self.columns[at], self.means[at], self.times[at], self.within)
 
-
-class Describer:
-    """Points of a chain as numbers.
-
-    Labels of one word, like octave(alpha=0.25) and octave(alpha=0.5), are relatives: a factor that
-    has some counts twice, by its label and by its label's word.
-    """
-
-    def __init__(self, chain: Chain) -> None:
-        self.chain = chain
-        labels = [each for place in chain.positions for each in place.factors.values()]
-        words = [tuple(map(_word, each)) for each in labels]
-        related = [i for i, each in enumerate(words) if 1 < len(set(each)) < len(each)]
-        distinct = [tuple(dict.fromkeys(words[i])) for i in related]
-        self._related = [
-            (i, np.array([kinds.index(word) for word in words[i]]))
-            for i, kinds in zip(related, distinct, strict=True)
-        ]
-        factors = [*labels, *distinct]
-        self.starts = np.cumsum([0, *map(len, factors)])
-        share = np.array([_BY_WORD if i in related else 0.0 for i in range(len(labels))])
-        self.medians = np.append(1.0 - share, share[related]) * _DIFFERING / len(labels)
-        # Factors that choose among the same labels are counted together.
-        kinds = list(dict.fromkeys(factors))
-        begins = np.cumsum([0, *map(len, kinds)])
-        self._adds_to = np.zeros((self.starts[-1], begins[-1]))
-        for start, each in zip(self.starts, factors, strict=False):
-            at = begins[kinds.index(each)] + np.arange(len(each))
-            self._adds_to[start + np.arange(len(each)), at] = 1.0
-
-    def __call__(self, points: Ints) -> Described:
-        """`points`: (n, n_positions) options."""
-        places = enumerate(self.chain.positions)
-        chosen = np.concatenate([place.options[points[:, i]] for i, place in places], axis=1)
-        of_words = [word[chosen[:, i], None] for i, word in self._related]
-        chosen = np.concatenate([chosen, *of_words], axis=1)
-        one_hot = np.zeros((len(points), self.starts[-1]))
-        np.put_along_axis(one_hot, chosen + self.starts[:-1], 1.0, axis=1)
-        costs = self.chain.cost_of(points).astype(np.float64)
-        sizes = [np.log(np.maximum(costs[:, 0], 0.0) + 1.0)]
-        if SCORE in self.chain.costs:
-            sizes.append(costs[:, self.chain.costs.index(SCORE)])
-        return Described(one_hot, one_hot @ self._adds_to, np.stack(sizes, axis=1))
+    def scaled(self, middle: float, scale: float) -> Readings:
+        return Readings(
+            self.columns, (self.means - middle) / scale, self.times, self.within / scale**2
+        )
 
 
-def _word(label: Label) -> Label:
-    return label.partition("(")[0] if isinstance(label, str) else label
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """relevance: (columns,); additive: w; middle: (columns,) m; own and seed: the noises."""
+
+    relevance: Floats
+    additive: float
+    middle: Floats
+    own: float
+    seed: float
+
+    def product(self, left: Floats, right: Floats) -> Floats:
+        roots = np.sqrt(self.relevance)
+        left, right = left * roots, right * roots
+        exponent = left @ right.T
+        exponent -= np.einsum("ij,ij->i", left, left)[:, None] / 2
+        exponent -= np.einsum("ij,ij->i", right, right) / 2
+        return np.asarray(np.exp(exponent, out=exponent))
+
+    def sums(self, left: Floats, right: Floats) -> Floats:
+        """The additive part."""
+        right = (right - self.middle) * (self.additive * self.relevance)
+        return np.asarray(left @ right.T - right @ self.middle)
+
+    def __call__(self, left: Floats, right: Floats) -> Floats:
+        """(n, columns), (m, columns) -> (n, m)."""
+        found = np.empty((len(left), len(right)))
+        for i in range(0, len(left), _CHUNK):
+            part = left[i : i + _CHUNK]
+            found[i : i + _CHUNK] = self.product(part, right) + self.sums(part, right)
+        return found
+
+    def variance(self, columns: Floats) -> Floats:
+        """(n,) the diagonal, without noise."""
+        return 1.0 + ((columns - self.middle) ** 2) @ (self.additive * self.relevance)
 
 
-class GaussianProcess:
-    """Fitted to the `scores` (n,) of n >= 1 points.
+def learned(features: Features, known: Readings) -> Kernel:
+    """The kernel of the greatest posterior density, from at most 200 of the points."""
+    middle, scale = float(known.means.mean()), float(known.means.std()) or 1.0
+    some = known.some(_MOST_TUNED).scaled(middle, scale)
+    typical = ((some.columns - features.middle) ** 2 @ features.medians).mean()
+    medians = np.array([*features.medians, _ADDITIVE / max(typical, 1e-9), _OWN, _SEED])
+    widths = np.array([*[_WIDTH] * len(features.medians), _WIDTH_ADDITIVE, *[_WIDTH_NOISE] * 2])
 
-    weights: a_f of every factor, b, and c_j of every size; noise: of a score, as a share of
-    `variance`, which is that of the scores in units of their own standard deviation.
-    """
+    def objective(logs: Floats) -> tuple[float, Floats]:
+        value, slope = surprise(_kernel(features, np.exp(logs)), some)
+        off = (logs - np.log(medians)) / widths
+        return value + float(off @ off) / 2, slope + off / widths
 
-    def __init__(self, describe: Describer, points: Described, scores: Floats) -> None:
-        self._starts, self._medians = describe.starts, describe.medians
-        spread = points.sizes.std(axis=0)
-        self._scales = np.where(spread > 0, spread, 1.0)
-        self._mean, self._scale = float(scores.mean()), float(scores.std()) or 1.0
-        y = (scores - self._mean) / self._scale
-        some = np.linspace(0, len(y) - 1, min(len(y), _MOST_TUNED)).astype(np.int64)
-        self.weights, self.noise = self._learned(points[some], y[some])
-        self._known = self._embedded(points)
-        kernel = _kernel(self._known, self._known) + self.noise * np.eye(len(y))
-        self._inverse = np.linalg.inv(kernel)
-        self._solved = self._inverse @ y
+    start = np.log(medians)
+    found = minimize(
+        objective,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(each - FARTHEST, each + FARTHEST) for each in start],
+        options={"maxiter": _STEPS},
+    )
+    return _kernel(features, np.exp(found.x if np.isfinite(found.fun) else start))
+
+
+def _kernel(features: Features, values: Floats) -> Kernel:
+    additive, own, seed = values[-3:].tolist()
+    return Kernel(values[:-3], additive, features.middle, own, seed)
+
+
+def surprise(kernel: Kernel, known: Readings) -> tuple[float, Floats]:
+    """Minus the log marginal likelihood of the readings, the variance at its best value, up to a
+    constant; and its slope by the logarithms of relevance, w, own and seed noise."""
+    n, again = len(known), float(known.times.sum()) - len(known)
+    columns, centred = known.columns, known.columns - kernel.middle
+    product, sums = kernel.product(columns, columns), kernel.sums(columns, columns)
+    noise = kernel.own + kernel.seed / known.times
+    size = len(kernel.relevance) + 3
+    try:
+        factor = cho_factor(product + sums + np.diag(noise), lower=True)
+    except np.linalg.LinAlgError:
+        return np.inf, np.zeros(size)
+    inverse = cho_solve(factor, np.eye(n))
+    solved = inverse @ known.means
+    within = known.within / kernel.seed
+    variance = (float(known.means @ solved) + within) / (n + again) or 1.0
+    value = (n + again) * np.log(variance) / 2 + again * np.log(kernel.seed) / 2
+    value += float(np.log(np.diag(factor[0])).sum())
+    pull = (inverse - np.outer(solved, solved) / variance) / 2
+    drawn = pull * product
+    by_product = np.einsum("ic,ic->c", columns, drawn @ columns)
+    by_product -= drawn.sum(axis=1) @ columns**2
+    by_sums = kernel.additive * np.einsum("ic,ic->c", centred, pull @ centred)
+    seeds = float(np.diag(pull) @ (kernel.seed / known.times)) + (again - within / variance) / 2
+    rest = [float((pull * sums).sum()), float(np.trace(pull)) * kernel.own, seeds]
+    return value, np.append((by_product + by_sums) * kernel.relevance, rest)
+
+
+class Posterior:
+    """What is believed after the readings; scores are in the readings' own units."""
+
+    def __init__(self, kernel: Kernel, known: Readings) -> None:
+        self.kernel, self._known = kernel, known
+        self._middle, self._scale = float(known.means.mean()), float(known.means.std()) or 1.0
+        y = (known.means - self._middle) / self._scale
+        alike = kernel(known.columns, known.columns)
+        self._own_covariance = alike + kernel.own * np.eye(len(y))
+        noise = kernel.own + kernel.seed / known.times
+        self._factor = cholesky(alike + np.diag(noise), lower=True)
+        self._solved = cho_solve((self._factor, True), y)
         self.variance = float(y @ self._solved) / len(y) or 1.0
 
-    def mean(self, points: Described) -> Floats:
-        """(n,) expected scores."""
-        parts = [np.arange(i, min(i + _CHUNK, len(points))) for i in range(0, len(points), _CHUNK)]
-        found = [self._alike(points[part]) @ self._solved for part in parts]
-        return self._mean + self._scale * np.concatenate(found)
+    def mean(self, alike: Floats) -> Floats:
+        """(n,) expected scores of points; alike: (n, known) the kernel between them and what is
+        known."""
+        return np.asarray(self._middle + self._scale * (alike @ self._solved))
 
-    def deviation(self, points: Described) -> Floats:
-        """(n,) standard deviations, of the score without its noise."""
-        alike = self._alike(points)
-        left = np.maximum(1.0 - (alike @ self._inverse * alike).sum(axis=1), 0.0)
-        return np.asarray(self._scale * np.sqrt(self.variance * left))
+    def deviation(self, columns: Floats, alike: Floats, pending: Floats | None = None) -> Floats:
+        """(n,) standard deviations of the score without noise, as they will be when the points
+        that are still being trained, (m, columns), have told (their scores need not be known:
+        Desautels et al., JMLR 2014)."""
+        factor, across = self._factor, alike.T
+        if pending is not None and len(pending):
+            joined = self.kernel(self._known.columns, pending)
+            below = solve_triangular(factor, joined, lower=True)
+            noise = (self.kernel.own + self.kernel.seed) * np.eye(len(pending))
+            corner = self.kernel(pending, pending) + noise - below.T @ below
+            corner = cholesky(corner + _JITTER * np.eye(len(corner)), lower=True)
+            factor = np.block([[factor, np.zeros_like(joined)], [below.T, corner]])
+            across = np.concatenate([across, self.kernel(pending, columns)])
+        half = solve_triangular(factor, across, lower=True, check_finite=False)
+        left = self.kernel.variance(columns) - np.einsum("ij,ij->j", half, half)
+        return np.asarray(self._scale * np.sqrt(self.variance * np.maximum(left, 0.0)))
 
-    def _learned(self, points: Described, y: Floats) -> tuple[Floats, float]:
-        """The kernel's weights, and the noise."""
-        sizes = [_SIZES] * len(self._scales)
-        median = np.array([*self._medians, _COUNTS / len(self._medians), *sizes, _NOISE])
-        width = np.array([_WIDTH] * (len(median) - 1) + [_WIDTH_NOISE])
-        terms = self._terms(points)
+    def slopes(self) -> Floats:
+        """(columns,) of the additive part's mean."""
+        centred = self._known.columns - self.kernel.middle
+        relevance = self.kernel.additive * self.kernel.relevance
+        return np.asarray(self._scale * relevance * (self._solved @ centred))
 
-        def objective(logs: Floats) -> tuple[float, Floats]:
-            value, slope = surprise(terms, y, np.exp(logs))
-            off = (logs - np.log(median)) / width
-            return value + float(off @ off) / 2, slope + off / width
-
-        start = np.log(median)
-        found = minimize(
-            objective,
-            start,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(middle - FARTHEST, middle + FARTHEST) for middle in start],
-            options={"maxiter": _STEPS},
-        )
-        best = np.exp(found.x if np.isfinite(found.fun) else start)
-        return best[:-1], float(best[-1])
-
-    def _terms(self, points: Described) -> Floats:
-        """(weights, n, n) half squared distances, which the weights multiply in the exponent."""
-        parts = [points.one_hot[:, start:end] for start, end in pairwise(self._starts)]
-        parts.append(points.counts)
-        parts += list((points.sizes / self._scales).T[:, :, None])
-        return np.stack([-_exponent(part, part) for part in parts])
-
-    def _alike(self, points: Described) -> Floats:
-        return _kernel(self._embedded(points), self._known)
-
-    def _embedded(self, points: Described) -> Floats:
-        # Half the squared distance of two embeddings is the exponent at the head of this file, so
-        # that one matrix product and one exponential make the kernel.
-        roots = np.sqrt(self.weights)
-        factors = len(self._medians)
-        parts = (
-            points.one_hot * np.repeat(roots[:factors], np.diff(self._starts)),
-            points.counts * roots[factors],
-            points.sizes * (roots[factors + 1 :] / self._scales),
-        )
-        return np.concatenate(parts, axis=1)
-
-
-def surprise(terms: Floats, y: Floats, weights: Floats) -> tuple[float, Floats]:
-    """Minus the log marginal likelihood of `y` (n,), the variance at its best value, up to a
-    constant; and its slope by the logarithms of the weights.
-
-    terms: (k, n, n); weights: (k + 1,), the last one the noise.
-    """
-    n = len(y)
-    kernel = np.exp(-np.tensordot(weights[:-1], terms, 1))
-    try:
-        factor = cho_factor(kernel + weights[-1] * np.eye(n), lower=True)
-    except np.linalg.LinAlgError:
-        return np.inf, np.zeros(len(weights))
-    inverse = cho_solve(factor, np.eye(n))
-    solved = inverse @ y
-    variance = float(y @ solved) / n or 1.0
-    value = n * np.log(variance) / 2 + float(np.log(np.diag(factor[0])).sum())
-    pull = (inverse - np.outer(solved, solved) / variance) / 2
-    slope = -np.tensordot(terms, pull * kernel, 2)
-    return value, np.append(slope, np.trace(pull)) * weights
-
-
-def _exponent(left: Floats, right: Floats) -> Floats:
-    """(n, m) minus half the squared distances of rows."""
-    exponent = left @ right.T
-    exponent -= (left**2).sum(axis=1)[:, None] / 2
-    exponent -= (right**2).sum(axis=1) / 2
-    return np.asarray(exponent)
-
-
-def _kernel(left: Floats, right: Floats) -> Floats:
-    exponent = _exponent(left, right)
-    return np.asarray(np.exp(exponent, out=exponent))
+    def of_known(self) -> tuple[Floats, Floats]:
+        """Mean (n,) and covariance (n, n) of the true scores of the known points themselves, their
+        own part included: what one more reading with another seed would be about."""
+        half = solve_triangular(self._factor, self._own_covariance, lower=True)
+        mean = self._middle + self._scale * (self._own_covariance @ self._solved)
+        left = self._own_covariance - half.T @ half
+        return mean, self._scale**2 * self.variance * left

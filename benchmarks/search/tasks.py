@@ -83,7 +83,7 @@ class Task:
             if self.noise_free:
                 return self.mean[row]
             readings = self.accuracy[row]
-            return readings[(first[row] + before) % len(readings)]
+            return float(readings[(first[row] + before) % len(readings)])
 
         return reading
 

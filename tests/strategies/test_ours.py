@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import time
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF
 
 from convnas import strategies
 from convnas.search_space import InputError
 from convnas.search_space.feasible.feasible_set import FeasibleSet
-from convnas.strategies.gaussian_process import FARTHEST, Describer, GaussianProcess, surprise
 from convnas.strategies.history import history
 from convnas.strategies.predictor import PredictorStrategy
 
@@ -72,6 +68,15 @@ def test_evolution_mutates_one_of_the_latest_and_forgets_the_oldest() -> None:
         assert min(changed(rows[i], parent) for parent in rows[i - 10 : i]) == 1
 
 
+def test_the_parent_in_evolution_is_the_best_of_its_rivals() -> None:
+    """With everybody alive a rival, it is the best of them that is changed at one position."""
+    feasible = table(6, None)
+    rows, scores = searched("evolution", feasible, 40, population=8, sample=8)
+    for i in range(8, 40):
+        best = max(range(i - 8, i), key=lambda j: scores[j])
+        assert changed(rows[i], rows[best]) == 1
+
+
 def test_local_search_looks_around_the_best_until_nothing_is_left_there() -> None:
     rows, scores = searched("local-search", table(), 30, startup=5)
     for i in range(5, 30):
@@ -94,6 +99,22 @@ def test_the_predictor_starts_half_among_the_dearest_fifth() -> None:
         rows, _ = searched("predictor", feasible, 12, seed=seed, startup=12)
         assert all(sum(COSTS[o] for o in row) >= edge for row in rows[::2])
         assert any(sum(COSTS[o] for o in row) < edge for row in rows[1::2])
+
+
+def test_the_predictor_warms_up_with_labels_that_were_used_least() -> None:
+    """Two points of its start share fewer labels than two that are drawn alike but at random."""
+    feasible = table(6, None)
+    dear = feasible.top(0.2)
+    shared: list[float] = []
+    at_random: list[float] = []
+    for seed in range(12):
+        rows = np.array(searched("predictor", feasible, 10, seed=seed)[0])
+        rng = np.random.default_rng(seed)
+        drawn = np.concatenate([dear.sample_indices(rng, 5), feasible.sample_indices(rng, 5)])
+        for found, kept in ((rows, shared), (drawn, at_random)):
+            same = (found[:, None, :] == found).sum(axis=2)
+            kept.append(same[np.triu_indices(10, 1)].mean())
+    assert np.mean(shared) < np.mean(at_random) - 0.2
 
 
 def test_the_predictor_finds_what_it_takes_random_far_longer_to_find() -> None:
@@ -123,42 +144,6 @@ def test_the_predictor_searches_a_set_that_cannot_be_written_out() -> None:
     assert np.mean(scores[-10:]) > np.mean(scores[:10]) + 3
 
 
-def test_proposals_in_a_batch_share_one_fit() -> None:
-    feasible = table(8, 16)
-    sampler = strategies.create("predictor", feasible, seed=0, explore=0.0)
-    study = optuna.create_study(direction="maximize", sampler=sampler)
-    for _ in range(30):
-        trial = study.ask()
-        study.tell(trial, score(feasible.indices(feasible.suggest(trial))))
-    seconds = []
-    for _ in range(10):
-        start = time.perf_counter()
-        study.ask()
-        seconds.append(time.perf_counter() - start)
-    assert np.median(seconds[1:]) < seconds[0] / 2
-
-
-def test_the_gaussian_process_agrees_with_scikit_learn() -> None:
-    feasible, rng = table(5, 11), np.random.default_rng(0)
-    rows = np.array(sorted({tuple(r) for r in feasible.sample_indices(rng, 60).tolist()}))
-    scores = np.array([score(tuple(row)) for row in rows]) + rng.normal(0, 0.1, len(rows))
-    describe = Describer(feasible.chain)
-    known, new = describe(rows[:40]), describe(rows[40:])
-    model = GaussianProcess(describe, known, scores[:40])
-
-    def embedded(part: Any) -> Any:
-        a, b, c = np.split(np.sqrt(model.weights), [5, 6])
-        each = part.one_hot * a.repeat(part.one_hot.shape[1] // 5)
-        return np.hstack([each, part.counts * b, part.sizes / known.sizes.std() * c])
-
-    kernel = RBF(1.0, length_scale_bounds="fixed")
-    other = GaussianProcessRegressor(kernel, alpha=model.noise, optimizer=None, normalize_y=True)
-    other.fit(embedded(known), scores[:40])
-    mean, deviation = other.predict(embedded(new), return_std=True)
-    np.testing.assert_allclose(model.mean(new), mean, rtol=1e-6)
-    np.testing.assert_allclose(model.deviation(new), deviation * np.sqrt(model.variance), rtol=1e-6)
-
-
 def test_the_predictor_warms_up_with_what_the_budget_leaves_of_the_whole_space() -> None:
     """Draws over the whole space that are over budget land at the nearest points inside it."""
     feasible = table(4, 4)
@@ -173,23 +158,6 @@ def test_the_predictor_warms_up_with_what_the_budget_leaves_of_the_whole_space()
     costs = np.array(COSTS)
     # So they lie higher than uniform draws over the budget's set do.
     assert costs[moved].sum(axis=1).mean() > costs[inside].sum(axis=1).mean() + 0.2
-
-
-def test_learning_the_kernel_has_the_right_slope_and_stays_finite_as_far_as_it_may_go() -> None:
-    rng = np.random.default_rng(0)
-    terms = rng.integers(0, 2, (4, 30, 30)).astype(float)
-    terms = np.maximum(terms, terms.transpose(0, 2, 1)) * (1 - np.eye(30))
-    y = rng.normal(0, 1e-3, 30)
-    y[3] = -5.0
-    logs = rng.normal(0, 0.5, 5)
-    value, slope = surprise(terms, y, np.exp(logs))
-    for i, step in enumerate(1e-6 * np.eye(5)):
-        there, _ = surprise(terms, y, np.exp(logs + step))
-        assert slope[i] == pytest.approx((there - value) / 1e-6, rel=1e-3, abs=1e-4)
-    for corner in itertools.product((-FARTHEST, FARTHEST), repeat=5):
-        value, slope = surprise(terms, y, np.exp(logs + corner))
-        assert np.isfinite(slope).all()
-        assert not np.isnan(value)
 
 
 def test_history_takes_complete_trials_and_the_last_report_of_pruned_ones() -> None:

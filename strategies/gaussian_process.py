@@ -24,7 +24,7 @@ from scipy.optimize import minimize
 
 from .features import Features, Floats
 
-_ADDITIVE, _OWN, _SEED = 1.0, 0.03, 0.07
+_ADDITIVE, _OWN, _SEED = 0.1, 0.03, 0.07
 """Prior medians of the additive part's variance, of the own noise and of the seeds', as shares of
 the product part's."""
 _WIDTH, _WIDTH_ADDITIVE, _WIDTH_NOISE = 0.7, 1.5, 1.0
@@ -41,7 +41,7 @@ _JITTER = 1e-10
 
 
 @dataclass(frozen=True, eq=False)
-class Readings:
+class Evidence:
     """What is known of n points: their columns (n, columns), the mean of the readings of each,
     how many there are, and the sum of squares of all readings about those means."""
 
@@ -53,13 +53,13 @@ class Readings:
     def __len__(self) -> int:
         return len(self.means)
 
-    def some(self, n: int) -> Readings:
+    def some(self, n: int) -> Evidence:
         """At most `n` of them, evenly chosen."""
         at = np.linspace(0, len(self) - 1, min(len(self), n)).astype(np.int64)
-        return Readings(self.columns[at], self.means[at], self.times[at], self.within)
+        return Evidence(self.columns[at], self.means[at], self.times[at], self.within)
 
-    def scaled(self, middle: float, scale: float) -> Readings:
-        return Readings(
+    def scaled(self, middle: float, scale: float) -> Evidence:
+        return Evidence(
             self.columns, (self.means - middle) / scale, self.times, self.within / scale**2
         )
 
@@ -100,7 +100,7 @@ class Kernel:
         return 1.0 + ((columns - self.middle) ** 2) @ (self.additive * self.relevance)
 
 
-def learned(features: Features, known: Readings) -> Kernel:
+def learned(features: Features, known: Evidence) -> Kernel:
     """The kernel of the greatest posterior density, from at most 200 of the points."""
     middle, scale = float(known.means.mean()), float(known.means.std()) or 1.0
     some = known.some(_MOST_TUNED).scaled(middle, scale)
@@ -130,7 +130,7 @@ def _kernel(features: Features, values: Floats) -> Kernel:
     return Kernel(values[:-3], additive, features.middle, own, seed)
 
 
-def surprise(kernel: Kernel, known: Readings) -> tuple[float, Floats]:
+def surprise(kernel: Kernel, known: Evidence) -> tuple[float, Floats]:
     """Minus the log marginal likelihood of the readings, the variance at its best value, up to a
     constant; and its slope by the logarithms of relevance, w, own and seed noise."""
     n, again = len(known), float(known.times.sum()) - len(known)
@@ -161,7 +161,7 @@ def surprise(kernel: Kernel, known: Readings) -> tuple[float, Floats]:
 class Posterior:
     """What is believed after the readings; scores are in the readings' own units."""
 
-    def __init__(self, kernel: Kernel, known: Readings) -> None:
+    def __init__(self, kernel: Kernel, known: Evidence) -> None:
         self.kernel, self._known = kernel, known
         self._middle, self._scale = float(known.means.mean()), float(known.means.std()) or 1.0
         y = (known.means - self._middle) / self._scale

@@ -16,7 +16,7 @@ from ..search_space.feasible.feasible_set import FeasibleSet
 from .base import Strategy
 from .candidates import candidates
 from .features import Features, Floats
-from .gaussian_process import Kernel, Posterior, Readings, learned
+from .gaussian_process import Kernel, Posterior, Evidence, learned
 from .history import Observations, history
 
 _ALL = 20_000
@@ -31,7 +31,8 @@ _SHORTLIST = 512
 _DRAWS = 16
 _GROWTH = 1.12
 """The kernel is learned anew whenever there are this many times as many results."""
-_WARP = 1.0
+_WARP = 0.3
+"""In median gaps to the best: gaps of this size count half of what the smallest ones do."""
 
 
 Ranking = tuple[Ints, Floats, Floats, Floats, Posterior]
@@ -197,15 +198,15 @@ class PredictorStrategy(Strategy):
             self._learned = key, learned(self._features, readings)
         return self._learned[1]
 
-    def _readings(self, past: Observations, which: Ints) -> Readings:
+    def _readings(self, past: Observations, which: Ints) -> Evidence:
         scores = warped(past.scores)[which]
-        return Readings(self._features(past.points[which]), scores, np.ones(len(which)))
+        return Evidence(self._features(past.points[which]), scores, np.ones(len(which)))
 
 
 def warped(scores: Floats) -> Floats:
     """(n,) -> (n,), in the same order: the nearer to the best, the more a difference counts.
 
-    Minus the log of the gap to the best in units of the median gap, with one added.
+    Minus the log of the gap to the best in units of the median gap, with `_WARP` added.
     """
     gaps = scores.max() - scores
     return np.asarray(-np.log(_WARP + gaps / (float(np.median(gaps)) or 1.0)))

@@ -25,11 +25,10 @@ from .tasks import TASKS
 VARIANTS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "optimism 1": {"optimism": 1.0},
-    "warp 0.3": {"_WARP": 0.3},
-    "warp 10 (hardly any)": {"_WARP": 10.0},
-    "additive part 0": {"_ADDITIVE": 1e-6},
-    "additive 0 and warp 0.3": {"_ADDITIVE": 1e-6, "_WARP": 0.3},
-    "additive 0.1 and warp 0.3": {"_ADDITIVE": 0.1, "_WARP": 0.3},
+    "warp 1": {"_WARP": 1.0},
+    "hardly any warp": {"_WARP": 10.0},
+    "hardly any additive part": {"_ADDITIVE": 1e-6},
+    "additive part 1": {"_ADDITIVE": 1.0},
 }
 """Name -> the strategy's settings, or the constants of its modules."""
 MODULES = (gaussian_process, predictor)

@@ -19,7 +19,7 @@ from convnas.search_space.feasible.feasible_set import FeasibleSet
 from convnas.strategies import predictor
 from convnas.strategies.candidates import best_by_sum, candidates
 from convnas.strategies.features import Features
-from convnas.strategies.gaussian_process import FARTHEST, Kernel, Posterior, Readings, surprise
+from convnas.strategies.gaussian_process import FARTHEST, Kernel, Posterior, Evidence, surprise
 from convnas.strategies.gaussian_process import learned as learn
 
 Table = FeasibleSet[dict[str, Any]]
@@ -41,13 +41,13 @@ def a_kernel(features: Features, rng: np.random.Generator) -> Kernel:
     return Kernel(relevance, 0.3, features.middle, own=0.05, seed=0.2)
 
 
-def read(features: Features, points: Any, rng: np.random.Generator) -> tuple[Readings, Any, Any]:
-    """Readings with their numbers of times, and the single readings with their points."""
+def read(features: Features, points: Any, rng: np.random.Generator) -> tuple[Evidence, Any, Any]:
+    """Evidence with their numbers of times, and the single readings with their points."""
     times = rng.integers(1, 4, len(points))
     single = [rng.normal(size=k) for k in times]
     within = sum(float(((each - each.mean()) ** 2).sum()) for each in single)
     means = np.array([each.mean() for each in single])
-    known = Readings(features(points), means, times.astype(float), within)
+    known = Evidence(features(points), means, times.astype(float), within)
     return known, np.concatenate(single), np.repeat(np.arange(len(points)), times)
 
 
@@ -80,7 +80,7 @@ def test_mean_and_deviation_agree_with_scikit_learn() -> None:
     kernel = a_kernel(features, rng)
     points, new = drawn(4, 60, rng)[:40], drawn(4, 100, rng)[60:]
     times = rng.integers(1, 4, 40).astype(float)
-    known = Readings(features(points), rng.normal(3, 2, 40), times)
+    known = Evidence(features(points), rng.normal(3, 2, 40), times)
     posterior = Posterior(kernel, known)
 
     def embedded(columns: Any) -> Any:
@@ -110,7 +110,7 @@ def test_mean_and_deviation_agree_with_scikit_learn() -> None:
 
 
 def test_surprise_is_the_density_of_all_single_readings() -> None:
-    """Readings of one point share all but the seed noise; scipy's density of all of them, the
+    """Evidence of one point share all but the seed noise; scipy's density of all of them, the
     variance at its best value, differs by a constant whatever the kernel."""
     rng = np.random.default_rng(2)
     features = Features(table())
@@ -158,7 +158,7 @@ def test_the_kernel_learns_which_position_matters_and_how_noisy_seeds_are() -> N
     for noise in (0.1, 1.0):
         readings = truth[:, None] + rng.normal(0, noise, (120, 2))
         within = float(((readings - readings.mean(axis=1, keepdims=True)) ** 2).sum())
-        known = Readings(features(points), readings.mean(axis=1), np.full(120, 2.0), within)
+        known = Evidence(features(points), readings.mean(axis=1), np.full(120, 2.0), within)
         kernel = learn(features, known)
         per = kernel.relevance[: features.starts[-1]].reshape(4, -1).sum(axis=1)
         assert per.argmax() == 1
@@ -257,7 +257,7 @@ def test_trials_asked_for_between_two_results_share_one_fit_and_keep_apart(
     fits = []
 
     class Counted(Posterior):
-        def __init__(self, kernel: Kernel, known: Readings) -> None:
+        def __init__(self, kernel: Kernel, known: Evidence) -> None:
             fits.append(len(known))
             super().__init__(kernel, known)
 
@@ -279,5 +279,5 @@ def test_a_warped_score_keeps_the_order_and_tells_most_of_the_best() -> None:
     scores = np.array([10.0, 9.0, 8.0, 5.0, -100.0])
     warped = predictor.warped(scores)
     assert (np.diff(warped) < 0).all()
-    # The median gap is 2: -log(1 + gap / 2).
-    np.testing.assert_allclose(warped, -np.log(1 + np.array([0, 1, 2, 5, 110]) / 2))
+    # The median gap is 2: -log(0.3 + gap / 2).
+    np.testing.assert_allclose(warped, -np.log(0.3 + np.array([0, 1, 2, 5, 110]) / 2))

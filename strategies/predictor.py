@@ -16,7 +16,7 @@ from ..search_space.feasible.feasible_set import FeasibleSet
 from .base import Strategy
 from .candidates import candidates
 from .features import Features, Floats
-from .gaussian_process import Kernel, Posterior, Evidence, learned
+from .gaussian_process import Evidence, Kernel, Posterior, learned
 from .history import Observations, history
 
 _ALL = 20_000

@@ -19,7 +19,7 @@ from convnas.search_space.feasible.feasible_set import FeasibleSet
 from convnas.strategies import predictor
 from convnas.strategies.candidates import best_by_sum, candidates
 from convnas.strategies.features import Features
-from convnas.strategies.gaussian_process import FARTHEST, Kernel, Posterior, Evidence, surprise
+from convnas.strategies.gaussian_process import FARTHEST, Evidence, Kernel, Posterior, surprise
 from convnas.strategies.gaussian_process import learned as learn
 
 Table = FeasibleSet[dict[str, Any]]

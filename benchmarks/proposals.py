@@ -5,7 +5,7 @@ On a set of 15,495 points, which the predictor scores whole, and on one of 11^12
 write out. Seconds are of `study.ask()` alone. Singly each proposal follows a new result, as with
 one worker, and the model is fitted for it; in a batch it is fitted once for all.
 
-Run: python -m convnas.benchmarks.proposals [--batches 7]; kept in benchmarks/results/proposals.json.
+Run: python -m convnas.benchmarks.proposals [--batches 7]; kept in results/proposals.json.
 """
 
 from __future__ import annotations

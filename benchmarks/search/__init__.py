@@ -1,1 +1,1 @@
-"""Strategies and their rivals on tables of trained networks: `python -m convnas.benchmarks.search`."""
+"""Strategies and rivals on tables of trained networks: python -m convnas.benchmarks.search."""

@@ -16,11 +16,11 @@ from typing import Any
 
 import optuna
 
+from ..record import RESULTS
 from .rivals import PLAIN, searched
 from .summary import write
 from .tasks import TABLES, TASKS
 
-RESULTS = Path(__file__).parents[1] / "results"
 KEPT = RESULTS / "search.jsonl"
 
 RIVALS: dict[str, dict[str, Any]] = {
@@ -82,7 +82,7 @@ def main() -> None:
                 with asked.kept.open("a") as lines:
                     lines.write(json.dumps(line) + "\n")
             print(f"{key}  {rival}: done", flush=True)
-    write(kept(asked.kept), asked.kept.parent)
+    write(kept(asked.kept), asked.kept.parent, now)
 
 
 if __name__ == "__main__":

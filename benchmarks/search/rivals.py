@@ -51,10 +51,12 @@ class Search:
         return self.shown[row][-1]
 
     def result(self) -> dict[str, Any]:
-        marks = [mark for mark in MARKS if mark <= len(self.regret)]
+        """Regrets at the marks; a search that ended early keeps its last ones."""
+        marks = [mark for mark in MARKS if mark <= self.task.trainings]
         return {
-            "regret": {str(n): round(self.regret[n - 1], 4) for n in marks},
-            "tried": {str(n): round(self.tried[n - 1], 4) for n in marks},
+            "regret": {str(n): round(self.regret[:n][-1], 4) for n in marks},
+            "tried": {str(n): round(self.tried[:n][-1], 4) for n in marks},
+            "trainings": len(self.regret),
             "repeats": len(self.regret) - len(self.shown),
             "refused": self.refused,
         }

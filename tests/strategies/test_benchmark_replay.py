@@ -1,4 +1,4 @@
-"""A small share of the kept benchmark, run again: benchmarks/results/search.jsonl is what it says."""
+"""A small share of the kept benchmark, run again: results/search.jsonl is what it says."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from convnas.search_space.feasible.feasible_set import FeasibleSet
 
 tables = pytest.mark.skipif(
     not (TABLES / "accel-nasbench.csv").is_file(),
-    reason="the tables of other people's benchmarks are not here (CONVNAS_TABLES names their folder)",
+    reason="the tables of other benchmarks are not here (CONVNAS_TABLES names their folder)",
 )
-REPLAYED = [("random", "nb201-43.2"), ("evolution", "nb201-43.2")]
+REPLAYED = [("random", "nb201-43.2"), ("evolution", "nb201-43.2"), ("predictor", "digits")]
 
 
 @pytest.mark.parametrize(("name", "task"), REPLAYED)

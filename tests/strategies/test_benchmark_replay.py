@@ -67,6 +67,7 @@ def test_the_paired_test_is_the_exact_one_where_all_flips_can_be_counted() -> No
     assert paired(ours, other)["difference"] == 3.5
 
 
+@pytest.mark.tables
 @tables
 def test_the_tables_are_those_of_their_papers() -> None:
     """6,561 networks of three choices in eight layers, whose flops add up; 5,125 listed ones."""

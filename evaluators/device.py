@@ -81,6 +81,7 @@ def cpu_name() -> str:
 class PeakMemory:
     """The most memory held since this was made: on a GPU by torch, else by the whole process."""
 
+    # Both counters are the process's: a second one of these sets the first one's back as well.
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._known = True

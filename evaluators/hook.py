@@ -22,6 +22,7 @@ def load_hook(name: str, key: str) -> Any:
     module, _, attribute = name.removeprefix(_PREFIX).partition(":")
     if os.getcwd() not in sys.path:
         # An installed command does not look there; a worker, started with -m, does.
+        # At the end, so that nothing installed is hidden by a file here.
         sys.path.append(os.getcwd())
     try:
         return getattr(importlib.import_module(module), attribute)

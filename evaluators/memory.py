@@ -35,6 +35,7 @@ def training_bytes(evaluator: Mapping[str, Any], arch: Architecture, device: str
     half = bf16 == "always" or (bf16 is True and device.startswith("cuda"))
     paid = cost(arch)
     kept = paid.backward_bytes // (_FLOAT // _HALF) if half else paid.backward_bytes
+    # Each example itself, normalised.
     kept += _FLOAT * prod(arch.input)
     a_weight = _WEIGHT_COPIES * _FLOAT + (_HALF if half else 0)
     return int(_SLACK * batch * kept) + a_weight * paid.params
@@ -57,6 +58,7 @@ def data_bytes(data: Mapping[str, Any], input: tuple[int, int, int]) -> int:
             source, settings = read_data_settings(data)
             if source.streams(settings, input):
                 return 0
+            # Whatever the file is: an estimate, for which nothing is opened.
             return sum(1 for file in path.rglob("*") if file.is_file()) * prod(input)
     except (OSError, zipfile.BadZipFile, InputError):
         return 0  # the workers will say what is wrong with it

@@ -71,7 +71,9 @@ class ProxyTraining:
     ) -> None:
         self.settings, self.device = settings, device
         self._ran_out = False
+        # One for all evaluations: the memory of its graphs is used again from one to the next.
         self._recorder = recorder_for(device) if settings.records(None) else None
+        # Architectures are checked at full size, whatever the proxy makes of the data below.
         self._whole = (input or data.input, data.classes)
         if settings.share < 1:
             data = data.shared(settings.share)
@@ -104,6 +106,7 @@ class ProxyTraining:
         if (peak := memory.mebibytes()) is not None:
             metrics["peak_memory_mb"] = peak
         curves = [[self._score(epoch) for epoch in history.epochs] for history in histories]
+        # Equally long: only the first training can be stopped, and then there is no other.
         curve = tuple(float(np.mean(scores)) for scores in zip(*curves, strict=True))
         return Evaluation(curve[-1], metrics, curve, pruned=histories[0].stopped)
 
@@ -145,6 +148,7 @@ class ProxyTraining:
         if history is not None:
             return history, None
         size = batch_size(len(self.data.train), self.settings)
+        # At least 2: batch normalisation may refuse a batch of one.
         micro_batch = max(2, -(-size // _RETRY))
         history, again = self._try(arch, seed, report, micro_batch)
         if history is None:
@@ -166,10 +170,12 @@ class ProxyTraining:
                     device=self.device,
                     report=report,
                     micro_batch=micro_batch,
+                    # After a failure the state of the device is in doubt: nothing more is recorded.
                     recorder=None if self.suspect else self._recorder,
                 )
                 if self.settings.int8 and not history.stopped:
                     reached = int8_accuracy(net.eval(), self.data.train, self.data.validation)
+                    # The last epoch's metrics become the evaluation's.
                     history.epochs[-1]["int8_accuracy"] = reached
                 return history, ""
         except (RuntimeError, MemoryError) as error:
@@ -186,6 +192,8 @@ class ProxyTraining:
         try:
             return build_network(arch, execution=self.settings.table(self.device))
         except InputError as e:
+            # At full width the architecture itself is wrong, the caller's error; else only its
+            # proxy cannot be built, which ends one trial.
             if self.settings.width == 1:
                 raise
             raise EvaluationError(f"at the proxy's width it cannot be built: {e}") from e
@@ -193,4 +201,5 @@ class ProxyTraining:
 
 def _repeat(seed: int, number: int) -> int:
     """The seed of a further training; the first one's is the evaluation's own."""
+    # Not seed + number: evaluations with neighbouring seeds would share trainings.
     return seed if number == 0 else int(np.random.SeedSequence((seed, number)).generate_state(1)[0])

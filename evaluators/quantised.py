@@ -51,7 +51,9 @@ class _Rounded:
     def calibrated(self) -> None:
         self._rounds = True
         for weight in _weights(self._layer):
+            # (out,), then (out, 1, ...). The floor is for a channel of zeros, which stays one.
             greatest = weight.abs().flatten(1).amax(1).clamp(min=1e-12)
+            # 127 steps on each side of zero: -128 has no counterpart and is not used.
             scale = (greatest / (_STEPS // 2)).view(-1, *[1] * (weight.ndim - 1))
             weight.copy_((weight / scale).round() * scale)
 
@@ -64,6 +66,7 @@ class _Rounded:
         return (tuple(self._part(i, part) for i, part in enumerate(x)),)
 
     def _part(self, number: int, x: Tensor) -> Tensor:
+        # A frequency may be empty, and then it has no least value.
         if not x.numel():
             return x
         low, high = self._seen.get(number, (0.0, 0.0))  # zero itself is always exact
@@ -71,5 +74,6 @@ class _Rounded:
             self._seen[number] = min(low, float(x.min())), max(high, float(x.max()))
             return x
         scale = max((high - low) / _STEPS, 1e-12)
+        # As low <= 0 <= high, this is one of the numbers 0 to 255, and 0 comes back as 0.
         zero = round(-low / scale)
         return ((x / scale).round() + zero).clamp(0, _STEPS).sub(zero).mul(scale)

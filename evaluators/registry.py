@@ -56,6 +56,7 @@ def _zero_cost(measure: Measure, settings: ZeroCostSettings, given: Given) -> Ev
 
 
 def _by_cost(name: str, settings: Settings, given: Given) -> Evaluator:
+    # The data only says which input and how many classes fit.
     return ByCost(name, given.search_data())
 
 
@@ -96,6 +97,7 @@ def create(
         made: Evaluator = load_hook(evaluator["name"], "evaluator.name")(own, dict(data), **where)
         return made
     settings = _read_evaluator_settings(evaluator)
+    # Here too, since not every evaluator loads the data.
     read_data_settings(data)
     given = Given(data, input, classes, resolve_device(device), seed)
     return EVALUATORS[evaluator["name"]].make(settings, given)

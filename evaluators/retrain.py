@@ -85,6 +85,7 @@ def retrain(
     )
     train, validation = loaded.search.train, loaded.search.validation
     described = loaded.describe() | {"joined": settings.join}
+    # The seed of the division is in `described`.
     identity = {
         "architecture": str(arch),
         "training": asdict(settings),
@@ -116,6 +117,7 @@ def retrain(
         if reason is None:
             raise
         raise EvaluationError(reason) from error
+    # 0 where there was no choice: then it is the last epoch that [-1] picks.
     metrics = dict(history.epochs[history.best_epoch - 1])
     if history.best_epoch:
         metrics["best_epoch"] = float(history.best_epoch)

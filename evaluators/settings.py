@@ -18,6 +18,8 @@ from ..search_space.errors import unknown_key
 
 @dataclass(frozen=True)
 class Settings:
+    """The base of every kind: all fields are checked when one is made, defaults too."""
+
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
@@ -104,6 +106,7 @@ def flag_or(default: bool | str, word: str) -> Any:
 
 
 def text(default: str, meaning: str) -> Any:
+    """Text that is not empty. With the default "" it has to be given: that fails the check."""
     return _field(default, lambda v: None if isinstance(v, str) and v else meaning)
 
 

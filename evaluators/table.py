@@ -42,6 +42,7 @@ class TableRow:
     reason: str | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """A list for each metric, so that its name is written once and not in every epoch."""
         if self.reason is not None:
             return {"reason": self.reason}
         names = self.epochs[0] if self.epochs else ()
@@ -51,6 +52,7 @@ class TableRow:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> TableRow:
+        """The inverse. What is no record raises any of `_DAMAGE`."""
         if "reason" in content:
             return cls((), {}, str(content["reason"]))
         columns = content["epochs"]
@@ -90,6 +92,7 @@ class Table:
             if os.path.exists(path) and not os.path.isfile(path):
                 raise ValueError("it is no regular file")
             with gzip.open(path) as file:
+                # A small file can unpack to more than there is memory.
                 packed = file.read(_MOST_BYTES + 1)
             if len(packed) > _MOST_BYTES:
                 raise ValueError(f"it unpacks to more than {_MOST_BYTES >> 20} MiB")
@@ -101,6 +104,7 @@ class Table:
                 stages: [TableRow.from_json(record) for record in records]
                 for stages, records in rows
             }
+            # No mapping has no `items`, which counts as damage.
             for key in ("space", "data", "evaluator"):
                 header[key].items()
         except FileNotFoundError:

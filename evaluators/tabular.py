@@ -45,6 +45,7 @@ class Tabular:
         if records is None:
             raise EvaluationError(f"the table does not hold {arch}")
         chosen = records if self.settings.mean else [records[seed % len(records)]]
+        # One failure is enough: a mean over the other seeds would flatter the architecture.
         reasons = [record.reason for record in chosen if record.reason is not None]
         if reasons:
             raise EvaluationError(reasons[0])

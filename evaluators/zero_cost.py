@@ -74,9 +74,11 @@ def naswot(net: nn.Module, images: Tensor, labels: Tensor) -> float:
     """
     seen = _Relus()
     with torch.no_grad(), seen:
+        # Training mode: a fresh norm's running statistics say nothing of the data.
         net.train()(images)
     kernel = torch.zeros(len(images), len(images), device=images.device)
     for on in seen.on:
+        # The number of ReLUs less the Hamming distance (the K_H of Mellor et al.), (N, N).
         kernel += on @ on.T + (1 - on) @ (1 - on).T
     return float(torch.linalg.slogdet(kernel.double()).logabsdet)
 
@@ -117,6 +119,7 @@ class ZeroCost:
         self._data.check_fits(arch.input, arch.classes)
         start = time.perf_counter()
         train = self._data.train
+        # Drawn on the CPU: the same batch on every device.
         generator = torch.Generator().manual_seed(seed)
         chosen = torch.randperm(len(train), generator=generator)[: self._settings.batch_size]
         chosen = chosen.to(self._device)
@@ -156,6 +159,7 @@ def _weights(net: nn.Module) -> list[nn.Parameter]:
 def _weights_and_gradients(
     net: nn.Module, images: Tensor, labels: Tensor
 ) -> list[tuple[Tensor, Tensor]]:
+    """Of the cross-entropy in training mode; nothing is left in the `grad` of the weights."""
     net.train()
     weights = _weights(net)
     gradients = torch.autograd.grad(F.cross_entropy(net(images), labels), weights)

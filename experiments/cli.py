@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as e:
         return _unusable(e)
     except (MemoryError, ImportError) as e:
+        # Without such a limit it is a broken installation or a bug, and the traceback is wanted.
         if not _address_space():
             raise
         return say(f"{_too_little()} ({e})", 1)

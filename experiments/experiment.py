@@ -113,6 +113,7 @@ def launch(
     """
     backend = backend_of(config, announce)
     config = resolved(config, device=device_of(config) if backend.trains_here else config.device)
+    # Before the directory is made, so that wrong input found here leaves nothing behind.
     prepared = prepare(config, run.read_config() if run.exists else None)
     settled = partial(zero_cost_fit.with_measured, prepared, log_path=run.log_path, log=run.log)
     with ExitStack() as stack:
@@ -121,6 +122,7 @@ def launch(
         config = prepared.config
         study = records.open_study(
             storage,
+            # A database may hold several experiments' studies, a run's file holds its own.
             config.name if config.storage else None,
             sampler=prepared.strategy,
             pruner=pruner_of(config, run.log),
@@ -140,6 +142,7 @@ def launch(
         ):
 
             def watch_and_note(progress: Progress) -> None:
+                # Each time, since workers are replaced.
                 lock.note(pool.pids)
                 watch(progress)
 
@@ -171,6 +174,8 @@ def _in_use(run: RunDirectory, config: ExperimentConfig) -> Iterator[Lock]:
     with (
         _disk_errors(run),
         Lock(run) as lock,
+        # Inside the lock, so that nobody takes the directory while it goes. A study in a database
+        # does not lie in it: nothing there would tell whether it has trials.
         _leaving_nothing(run) if fresh and config.storage is None else nullcontext(),
         records.storage_errors(config.storage.url if config.storage else run.study_path),
     ):

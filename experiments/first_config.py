@@ -58,6 +58,7 @@ class Look:
 
     @property
     def skew(self) -> float:
+        """The most frequent class's examples over the rarest one's; 1 where all are as many."""
         return max(self.counts) / min(self.counts)
 
 
@@ -118,7 +119,8 @@ def side_for(size: tuple[int, int]) -> int:
 @dataclass(frozen=True)
 class Suggested:
     """A config as a mapping, what its vanilla network costs, and the seconds that were measured:
-    `trial` for one trial, `search` for all of it with the final choice."""
+    `trial` for one trial, `search` for all of it with the final choice. `share`: the part of the
+    training examples that a trial trains on."""
 
     config: dict[str, Any]
     vanilla_flops: int
@@ -140,6 +142,7 @@ def suggest(found: Look, *, name: str, budget: float, device: str, workers: int)
     seconds = _seconds_of_a_pass(found, vanilla, timed, device) / timed
     share = min(1.0, max(0.05, round(_TRIAL_SECONDS / (EPOCHS * seconds), 2)))
     trial = EPOCHS * seconds * share
+    # The final choice's defaults: the five best, three new seeds each.
     runs = TRIALS + 5 * 3
     config = {
         "name": name,
@@ -171,6 +174,8 @@ def _space_inside(limit: int, vanilla: Architecture) -> dict[str, Any]:
         "stage": stage,
     }
     inside: FeasibleSet[Architecture] | None = None
+    # `whole` holds `stage` itself, so that widths put there are in it too. The first space with one
+    # architecture in twenty inside is enough; failing that, the widest one.
     for width in ([1], [0.75, 1], [0.5, 0.75, 1], [0.25, 0.5, 0.75, 1]):
         if len(width) > 1:
             stage["width"] = width

@@ -76,6 +76,7 @@ class Guarded:
         self._app = app
         self._token: str | None = token
         self._lock = threading.Lock()
+        # Browsers share cookies among a host's ports: the name tells two dashboards apart.
         self._cookie = f"convnas-{port}", secrets.token_urlsafe(32)
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
@@ -96,6 +97,7 @@ class Guarded:
         return self._app(environ, start)
 
     def _take(self, token: str) -> bool:
+        # Requests come in threads, and the token must let one of them in, not two.
         with self._lock:
             right = self._token is not None and _same(token, self._token)
             if right:
@@ -123,6 +125,7 @@ class Guarded:
 def _strange(environ: WSGIEnvironment) -> bool:
     """Whether the request cannot be the dashboard's own page's, or somebody's visit."""
     host, origin = environ.get("HTTP_HOST"), environ.get("HTTP_ORIGIN")
+    # A stranger's name that leads to 127.0.0.1 (DNS rebinding) is refused here.
     if host is None or not re.fullmatch(r"(127\.0\.0\.1|localhost)(:\d{1,5})?", host):
         return True
     site = environ.get("HTTP_SEC_FETCH_SITE")
@@ -132,6 +135,7 @@ def _strange(environ: WSGIEnvironment) -> bool:
 
 
 def _same(one: str, other: str) -> bool:
+    """In a time that tells nothing; as bytes, since text beyond ASCII would raise."""
     return hmac.compare_digest(one.encode(), other.encode())
 
 

@@ -29,6 +29,7 @@ def check_place(host: str, port: int, why: str) -> None:
 def check_port(port: int, host: str = "127.0.0.1") -> None:
     """InputError where something else listens at `port` already."""
     with socket.socket() as probe:
+        # Without it a port that a server has just left would look taken.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -37,6 +38,7 @@ def check_port(port: int, host: str = "127.0.0.1") -> None:
 
 
 def free_port() -> int:
+    """Free now; another process may take it before it is used."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

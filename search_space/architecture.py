@@ -150,6 +150,7 @@ def _stage(value: Any, key: str) -> StageChoice:
 
 def check_input(value: Any, key: str = "input") -> tuple[int, int, int]:
     """(channels, height, width) as a tuple of whole numbers from 1 to 65,536, or InputError."""
+    # `type`, since isinstance takes True for an int.
     whole = isinstance(value, list | tuple) and all(type(number) is int for number in value)
     if not whole or len(value) != 3 or min(value) < 1 or max(value) > 65536:
         raise InputError(

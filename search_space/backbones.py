@@ -56,6 +56,7 @@ class Backbone:
 
     @property
     def expansion(self) -> int:
+        """Channels that a block hands on, to its stage's planes."""
         return 4 if self.block == "bottleneck" else 1
 
 
@@ -131,6 +132,7 @@ _CIFAR = Backbone(
 _VGG16 = Backbone(
     "vgg16-cifar",
     "plain",
+    # Stride 1 throughout: the pooling after every stage halves the map.
     tuple(map(Stage, (64, 128, 256, 512, 512), (2, 2, 3, 3, 3), (1,) * 5)),
     stem=None,
     bias=True,

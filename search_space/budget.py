@@ -31,6 +31,7 @@ def parse_quantity(value: Any, key: str = "quantity") -> int:
     found = _QUANTITY.fullmatch(text) if isinstance(text, str) else None
     if found is None or found[3].upper() not in _UNITS:
         raise InputError(key, value, f"it must be {_ALLOWED}")
+    # Decimal, since a float product can fall just below a whole number and be cut.
     number = int(Decimal(found[1]).scaleb(int(found[2] or 0)) * _UNITS[found[3].upper()])
     if number < 1:
         raise InputError(key, value, f"it must be {_ALLOWED}")

@@ -23,6 +23,7 @@ class InputError(ValueError):
         super().__init__(f"{_cut(key)}: {shown} is not allowed; {allowed}")
 
     def under(self, prefix: str) -> InputError:
+        """The same error with `prefix` before its key: "a" and "[2].b" give "a[2].b"."""
         key = f"{prefix}{self.key}" if self.key.startswith("[") else f"{prefix}.{self.key}"
         return InputError(key, self.value, self.allowed)
 

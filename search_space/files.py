@@ -29,6 +29,7 @@ def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> None:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
+        # The directory is not synced: after a power cut the old file may be back, but whole.
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -60,6 +61,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 def _read_text(path: str | os.PathLike[str]) -> str:
     try:
         with Path(path).open("rb") as file:
+            # One byte more tells that it is too large, of a device too, which
+            # has no size to ask for.
             content = file.read(_MOST_BYTES + 1)
         text = content.decode()
     except OSError as e:

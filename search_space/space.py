@@ -208,6 +208,7 @@ class SearchSpace:
         times: a part's key -> nanoseconds, measured by whoever has the device. InputError where a
         part of this space is missing.
         """
+        # Shallow: slots and options are shared, and only the chain has a row more.
         timed = copy.copy(self)
         timed.chain = with_latency(self.chain, self.parts(), times)
         return timed

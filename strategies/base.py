@@ -34,8 +34,11 @@ PROPOSAL_KEY = "convnas:point"
 """Trial system attribute: the options proposed for it, before its parameters are suggested."""
 
 _GIVEN = ("feasible", "seed")
+# How often a trial gives way to rivals of other processes before it is told that nothing is left.
 _CLAIM_ROUNDS = 32
 _PAUSE = 0.05  # seconds
+# Threads of this process choose one at a time. It does not reach other processes: between those,
+# only reading again after writing settles who keeps a point, see `_proposal`.
 _LOCK = threading.RLock()
 
 
@@ -112,6 +115,7 @@ class Strategy(BaseSampler, abc.ABC):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        # `trial` was read before `before_trial` wrote the proposal, so it may not show it.
         latest = study._storage.get_trial(trial._trial_id)
         return self.feasible.chain.params(self._proposal(study, latest))
 
@@ -123,6 +127,7 @@ class Strategy(BaseSampler, abc.ABC):
         param_distribution: BaseDistribution,
     ) -> Any:
         # A parameter of the user's own, outside the feasible set.
+        # crc32, since `hash` of a string differs from process to process.
         seed = np.random.SeedSequence((self.seed, trial.number, zlib.crc32(param_name.encode())))
         own = RandomSampler(seed=int(seed.generate_state(1)[0]))
         return own.sample_independent(study, trial, param_name, param_distribution)
@@ -144,6 +149,9 @@ class Strategy(BaseSampler, abc.ABC):
             for round_ in range(_CLAIM_ROUNDS):
                 point = self._choose(study, trial, rng)
                 storage.set_trial_system_attr(trial_id, PROPOSAL_KEY, point)
+                # After a clash, None may only mean that a rival holds the last point and is about
+                # to give it back, so only the first look is final. Writing None withdraws our own
+                # claim.
                 if point is None and round_ == 0:
                     break
                 # Another process may have claimed the same point between our reading and our
@@ -170,11 +178,16 @@ class Strategy(BaseSampler, abc.ABC):
         tried = self._tried(snapshot.get_all_trials(study._study_id, deepcopy=False), trial)
 
         def taken(point: Indices) -> bool:
+            # `take` may claim the point for good, so it is asked last. A point lost to another
+            # process is noted as tried, so that the loops below come to an end.
             if point not in tried and take(point):
                 return True
             tried.add(point)
             return False
 
+        # Three sources, from what the algorithm wants to what is certain: its wishes, what is
+        # around its first wish, and an exact uniform draw. None is returned only when the last one
+        # is empty.
         first: Indices | None = None
         for wish in islice(self.wishes(view, trial, rng), self.tries):
             if wish not in tried and self._is_feasible(wish) and taken(wish):
@@ -217,6 +230,8 @@ class Strategy(BaseSampler, abc.ABC):
 
     def _held_by(self, trial: FrozenTrial) -> Indices | None:
         """The point of a trial, from its parameters, its enqueued parameters or its proposal."""
+        # An enqueued trial has only its fixed parameters until they are suggested. ValueError: the
+        # parameters are no point of this space, or not all of them are there yet.
         for params in (trial.params, trial.system_attrs.get("fixed_params")):
             if params:
                 with contextlib.suppress(ValueError):

@@ -15,6 +15,8 @@ from ..search_space.feasible.feasible_set import FeasibleSet
 from ..search_space.feasible.limits import Limits
 from .features import Floats
 
+# Sizes of the first pool (uniform samples, best sums), how many points are looked around in each
+# round, and how many rounds there are at most: together they bound the time of a proposal.
 _SAMPLES = 1024
 _BY_SUM = 256
 _PARENTS = 16
@@ -31,6 +33,8 @@ def best_by_sum(feasible: FeasibleSet[Any], effects: Sequence[Floats], n: int) -
 
     Fewer where the limits exclude so many with greater sums that looking on would take long.
     """
+    # A constant taken off a position's effects changes no order of sums. One common step for all
+    # positions, whole since a chain counts in integers: sums are exact up to that rounding.
     widest = max(float(np.ptp(each)) for each in effects) or 1.0
     rows = [np.round((each - each.min()) / widest * _UNIT).astype(int) for each in effects]
     name = "effect"
@@ -59,6 +63,7 @@ def candidates(
         np.concatenate([drawn, best_by_sum(feasible, effects, _BY_SUM), *around]), axis=0
     )
     scores = promise(pool)
+    # scores[i] is of pool[i] throughout: both grow at the end, and each point is scored once.
     for _ in range(_ROUNDS):
         top = np.argsort(-scores, kind="stable")[:_PARENTS]
         known = set(map(tuple, pool.tolist()))

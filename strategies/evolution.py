@@ -39,7 +39,9 @@ class EvolutionStrategy(Strategy):
         past = history(study, self.locate, rng)
         if len(past) < self.population:
             return
+        # By age, not by score: a result dies when it falls out of this window.
         points, scores = past.points[-self.population :], past.scores[-self.population :]
+        # Endless: the caller reads as many wishes as it will hear.
         while True:
             rivals = rng.choice(self.population, self.sample, replace=False)
             parent = points[rivals[np.argmax(scores[rivals])]]
@@ -52,5 +54,6 @@ def mutated(chain: Chain, parent: Ints, rng: np.random.Generator) -> Indices:
     child = parent.copy()
     if len(open_places):
         place = int(rng.choice(open_places))
+        # A shift of at least 1 and less than a full turn: never the same option, the others evenly.
         child[place] = (child[place] + rng.integers(1, chain.shape[place])) % chain.shape[place]
     return tuple(child.tolist())

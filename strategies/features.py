@@ -25,6 +25,7 @@ _COUNTS = 1.0
 _SIZES = 0.2
 """Median relevance of the log cost, and of a zero-cost score."""
 _DRAWS = 512
+"""Points whose mean and spread scale the sizes and centre the columns."""
 
 
 class Features:
@@ -54,6 +55,8 @@ class Features:
         counts = np.full(begins[-1], _COUNTS / len(factors))
         sizes = np.full(1 + (SCORE in self.chain.costs), _SIZES)
         self.medians = np.concatenate([*medians, counts, sizes])
+        # The first call measures unscaled sizes; the one for `middle` below needs them scaled. A
+        # fixed seed, so that every process gives a point the same columns.
         self._middle, self._spread = np.zeros(len(sizes)), np.ones(len(sizes))
         drawn = self(feasible.sample_indices(np.random.default_rng(0), _DRAWS))
         self._middle = drawn[:, -len(sizes) :].mean(axis=0)
@@ -64,6 +67,7 @@ class Features:
     def __call__(self, points: Ints) -> Floats:
         """(n, n_positions) options -> (n, columns)."""
         places = enumerate(self.chain.positions)
+        # (n, factors): the label of every factor, positions joined.
         chosen = np.concatenate([place.options[points[:, i]] for i, place in places], axis=1)
         each = [table[chosen[:, i]] for i, table in enumerate(self._tables)]
         of_factors = np.concatenate(each, axis=1)
@@ -78,6 +82,7 @@ class Features:
         """For every position (n_options,): what its options add to `slopes` @ columns, the sizes
         (which are no sums over positions) left out."""
         slopes = slopes[: len(slopes) - len(self._middle)]
+        # A count is a sum over factors, so its slope belongs to every column that adds to it.
         own = slopes[: self.starts[-1]] + self._adds_to @ slopes[self.starts[-1] :]
         parts = [
             t @ own[a:b] for t, (a, b) in zip(self._tables, pairwise(self.starts), strict=True)
@@ -102,6 +107,8 @@ def _columns(labels: tuple[Label, ...]) -> tuple[Floats, Floats]:
     ordered = []
     for word in distinct:
         members = [i for i, own in enumerate(words) if own == word]
+        # Labels of one word hold equally many numbers; a column here is one of those. Ranks, so
+        # that the values of a factor are evenly spaced whatever they are.
         for column in np.array([numbers[i] for i in members]).T:
             values, rank = np.unique(column, return_inverse=True)
             if len(values) > 1:

@@ -33,11 +33,13 @@ FARTHEST = 8.0
 """How far from the medians' the logarithms may go, so that near-equal scores cannot drive them to
 where arithmetic ends."""
 _STEPS = 25
+"""Iterations of the optimiser; each inverts an (n, n) matrix of the results at least once."""
 _MOST_TUNED = 200
 """Results that the kernel is learned from: a step takes their number cubed."""
 _CHUNK = 1024
 """Points whose kernel stays in a processor's cache."""
 _JITTER = 1e-10
+"""Added to a diagonal that rounding could leave not positive definite."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,7 @@ class Evidence:
         return Evidence(self.columns[at], self.means[at], self.times[at], self.within)
 
     def scaled(self, middle: float, scale: float) -> Evidence:
+        """With `middle` taken off all readings, which are then divided by `scale`."""
         return Evidence(
             self.columns, (self.means - middle) / scale, self.times, self.within / scale**2
         )
@@ -75,6 +78,9 @@ class Kernel:
     seed: float
 
     def product(self, left: Floats, right: Floats) -> Floats:
+        """(n, columns), (m, columns) -> (n, m), the part that is a product over the columns."""
+        # -|a - b|^2 / 2 as a.b - |a|^2 / 2 - |b|^2 / 2, columns scaled: one matrix product instead
+        # of an array of (n, m, columns).
         roots = np.sqrt(self.relevance)
         left, right = left * roots, right * roots
         exponent = left @ right.T
@@ -104,6 +110,8 @@ def learned(features: Features, known: Evidence) -> Kernel:
     """The kernel of the greatest posterior density, from at most 200 of the points."""
     middle, scale = float(known.means.mean()), float(known.means.std()) or 1.0
     some = known.some(_MOST_TUNED).scaled(middle, scale)
+    # What the additive part's variance is at w = 1 and median relevance, so that the prior of w
+    # speaks of a share of the product part, whose variance is 1.
     typical = ((some.columns - features.middle) ** 2 @ features.medians).mean()
     medians = np.array([*features.medians, _ADDITIVE / max(typical, 1e-9), _OWN, _SEED])
     widths = np.array([*[_WIDTH] * len(features.medians), _WIDTH_ADDITIVE, *[_WIDTH_NOISE] * 2])
@@ -148,8 +156,10 @@ def surprise(kernel: Kernel, known: Evidence) -> tuple[float, Floats]:
     variance = (float(known.means @ solved) + within) / (n + again) or 1.0
     value = (n + again) * np.log(variance) / 2 + again * np.log(kernel.seed) / 2
     value += float(np.log(np.diag(factor[0])).sum())
+    # (n, n) slope of the value by the entries of the covariance; what follows is the chain rule.
     pull = (inverse - np.outer(solved, solved) / variance) / 2
     drawn = pull * product
+    # -sum_ij drawn_ij (x_ic - x_jc)^2 / 2 for each column c, `drawn` being symmetric.
     by_product = np.einsum("ic,ic->c", columns, drawn @ columns)
     by_product -= drawn.sum(axis=1) @ columns**2
     by_sums = kernel.additive * np.einsum("ic,ic->c", centred, pull @ centred)
@@ -183,6 +193,9 @@ class Posterior:
         Desautels et al., JMLR 2014)."""
         factor, across = self._factor, alike.T
         if pending is not None and len(pending):
+            # The Cholesky factor of known and pending points from that of the known, L, is
+            # [[L, 0], [B', C]], where B = L^-1 K(known, pending) is (known, m) and
+            # C C' = K(pending) + noise - B' B.
             joined = self.kernel(self._known.columns, pending)
             below = solve_triangular(factor, joined, lower=True)
             noise = (self.kernel.own + self.kernel.seed) * np.eye(len(pending))

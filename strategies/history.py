@@ -20,6 +20,8 @@ Locate = Callable[[Mapping[str, Any]], Indices]
 """A trial's parameters -> its point; ValueError where they are of another space."""
 
 _EVEN = 0.05
+"""Weight of the sum beside the maximum (rho of ParEGO), so that of points with the same greatest
+shortfall the one that is better in the rest wins."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +57,7 @@ def history(study: Study, locate: Locate, rng: np.random.Generator) -> Observati
             with contextlib.suppress(ValueError):  # of another space
                 points.append(locate(trial.params))
                 values.append(told)
+    # numpy infers no -1 of an array without entries.
     found = np.array(points, dtype=np.int64).reshape(len(points), -1 if points else 0)
     goals = np.array(values, dtype=np.float64).reshape(-1, len(signs)) * signs
     return Observations(found, goals[:, 0] if len(signs) == 1 else _scalar(goals, rng))
@@ -74,5 +77,7 @@ def _scalar(goals: Floats, rng: np.random.Generator) -> Floats:
     if not len(goals):
         return np.zeros(0)
     spread = np.ptp(goals, axis=0)
+    # (n, k) shortfalls as shares of each goal's spread, so that units play no part; a goal in which
+    # all are alike falls short by 0.
     short = (goals.max(axis=0) - goals) / np.where(spread > 0, spread, 1.0) * weights
     return np.asarray(-short.max(axis=1) - _EVEN * short.sum(axis=1))

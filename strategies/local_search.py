@@ -38,5 +38,6 @@ class LocalSearchStrategy(Strategy):
         for best in past.best_first:
             around = self.feasible.neighbour_indices(past.points[best].tolist())
             for row in map(tuple, rng.permutation(around).tolist()):
+                # Left out here, since only a few wishes are heard and repeats would use them up.
                 if row not in tried:
                     yield row

@@ -35,6 +35,7 @@ GONE = {
 """Algorithms that NNI lists and that cannot run, with the reason."""
 
 _GRID_STEPS = 4096
+"""Points of the grid that one proposal walks over at most."""
 
 
 class NNIStrategy(Strategy, abc.ABC):
@@ -56,6 +57,7 @@ class NNIStrategy(Strategy, abc.ABC):
 
     @property
     def nni_space(self) -> dict[str, Any]:
+        """The search space as NNI writes it: every factor a `choice`, also those of one label."""
         return {
             name: {"_type": "choice", "_value": list(labels)}
             for name, labels in self.feasible.distributions.items()
@@ -87,6 +89,7 @@ class NNITPEStrategy(NNIStrategy):
     def proposals(
         self, study: Study, known: list[FrozenTrial], rng: np.random.Generator
     ) -> Iterator[dict[str, Any]]:
+        # Numbered beyond all trials, so that no wish takes the number of one that the tuner knows.
         yield from _generated(self.told(study, known, rng), len(study.get_trials(deepcopy=False)))
 
     def told(self, study: Study, known: list[FrozenTrial], rng: np.random.Generator) -> Any:
@@ -102,6 +105,8 @@ class NNITPEStrategy(NNIStrategy):
             if params is None:
                 continue
             indices = to_indices(params, tuner.space)
+            # What the tuner notes when it proposes; it refuses the result of an id that it did not
+            # note.
             tuner._params[trial.number] = tuner._running_params[trial.number] = indices
             if trial.state == TrialState.COMPLETE:
                 tuner.receive_trial_result(trial.number, params, trial.values[0])
@@ -170,6 +175,7 @@ class NNIEvolutionStrategy(NNIStrategy):
     ) -> Iterator[dict[str, Any]]:
         tuner = self._replayed(study, known)
         for _ in range(self.tries):
+            # Each wish from the same population: asking takes a member out of it.
             one = copy.deepcopy(tuner)
             if not one.population:
                 return  # all members are in training
@@ -180,6 +186,7 @@ class NNIEvolutionStrategy(NNIStrategy):
         tuner = _nni("evolution_tuner.EvolutionTuner")(_mode(study), self.population_size)
         tuner.update_search_space(self.nni_space)
         tuner.population = []
+        # The same first population at every proposal, or the replay would be of another search.
         with _seeded(tuner, self.seed):
             for _ in range(self.population_size):
                 tuner._random_generate_individual()
@@ -187,6 +194,7 @@ class NNIEvolutionStrategy(NNIStrategy):
             params = self.params_of(trial)
             if params is None or not tuner.population:
                 continue
+            # A stream of its own for the replay: the proposals' is (seed, number).
             seed = np.random.SeedSequence((self.seed, trial.number, 2)).generate_state(1)[0]
             with _seeded(tuner, int(seed)):
                 tuner.generate_parameters(trial.number)

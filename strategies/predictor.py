@@ -20,7 +20,9 @@ from .gaussian_process import Evidence, Kernel, Posterior, learned
 from .history import Observations, history
 
 _ALL = 20_000
+"""Points of a set that is scored whole."""
 _MOST_LEARNED = 1000
+"""The best results, of which the posterior knows: its factor takes their number cubed."""
 _WORK = 200_000
 """Points times results whose deviations are computed."""
 _MOST_KEPT = 16_000_000
@@ -29,6 +31,7 @@ next (128 MB)."""
 _SHORTLIST = 512
 """Points whose promise is weighed again for those that are being trained meanwhile."""
 _DRAWS = 16
+"""Draws of which the one with the least used labels is tried, during the warm-up."""
 _GROWTH = 1.12
 """The kernel is learned anew whenever there are this many times as many results."""
 _WARP = 0.3
@@ -97,6 +100,7 @@ class PredictorStrategy(Strategy):
         used = np.array(sorted(tried)).reshape(-1, len(self.feasible.chain))
         while True:
             drawn = draw(rng, _DRAWS)
+            # (draws, tried, n_positions): how many labels each draw shares with what was tried.
             alike = (drawn[:, None, :] == used).sum(axis=(1, 2))
             yield tuple(drawn[np.argmin(alike)].tolist())
 
@@ -137,6 +141,8 @@ class PredictorStrategy(Strategy):
             yield tuple(points[row].tolist())
 
     def _ranking(self, past: Observations) -> Ranking:
+        # In the order of trials: up to that many, and where trials end in order, earlier results
+        # are a prefix of later ones, which lets `_alike` go on from what it kept.
         which = np.sort(past.best_first[:_MOST_LEARNED])
         readings = self._readings(past, which)
         posterior = Posterior(self._kernel(past), readings)
@@ -144,6 +150,7 @@ class PredictorStrategy(Strategy):
         def promise(columns: Floats, alike: Floats) -> Floats:
             means = posterior.mean(alike)
             some = np.argsort(-means, kind="stable")[: max(_SHORTLIST, _WORK // len(which))]
+            # Points without a deviation stay at -inf: they come last, whatever their mean.
             found = np.full(len(means), -np.inf)
             found[some] = posterior.deviation(columns[some], alike[some]) * self.optimism
             return found + means
@@ -188,12 +195,16 @@ class PredictorStrategy(Strategy):
 
     def _kernel(self, past: Observations) -> Kernel:
         """Learned from the first results, of which there are a power of the growth."""
+        # The number is a function of how many results there are, not of when we last learned: a
+        # resumed search learns the same kernel.
         n = grown = 2
         while (grown := max(grown + 1, int(grown * _GROWTH))) <= len(past):
             n = grown
         begun = Observations(past.points[:n], past.scores[:n])
         key = begun.points.tobytes() + begun.scores.tobytes()
         if self._learned is None or self._learned[0] != key:
+            # In order of score, since only every so many of them are learned from: all ranks are
+            # there.
             readings = self._readings(begun, begun.best_first)
             self._learned = key, learned(self._features, readings)
         return self._learned[1]

@@ -28,4 +28,7 @@ class ExhaustiveStrategy(Strategy):
         self, study: Study, trial: FrozenTrial, rng: np.random.Generator
     ) -> Iterator[Indices]:
         tried = self.tried(study, trial)
+        # From the beginning each time, since nothing is remembered between proposals: we accept
+        # that a proposal takes longer the more was tried. Filtered here, or repeats would use up
+        # `tries`.
         return (point for point in self.feasible.indices_in_order() if point not in tried)

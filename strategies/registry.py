@@ -134,6 +134,7 @@ def _sampler_class(name: str) -> type[BaseSampler]:
     module, _, attribute = name.rpartition(".")
     if os.getcwd() not in sys.path:
         # An installed command does not look there.
+        # Last, so that a file in it hides no installed package.
         sys.path.append(os.getcwd())
     try:
         found = getattr(importlib.import_module(module), attribute)

@@ -31,6 +31,7 @@ class Snapshot:
         """
         snapshot = cls(study._storage, study._study_id)
         if type(study) is Study:
+            # Shallow: the caller's study keeps its own storage.
             study = copy.copy(study)
             study._storage = snapshot  # type: ignore[assignment]
         return study, snapshot
@@ -48,9 +49,11 @@ class Snapshot:
         return copy.deepcopy(trials) if deepcopy else trials
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        # Nothing shows it before `flush`: the trials read here are those of the beginning.
         self._noted[trial_id, key] = value
 
     def flush(self) -> None:
+        """Write what was noted, once for each trial and key: of several notes the last."""
         for (trial_id, key), value in self._noted.items():
             self._storage.set_trial_system_attr(trial_id, key, value)
         self._noted.clear()

@@ -70,6 +70,7 @@ def read_tensors(settings: ArrayFileSettings, input: object) -> Examples:
     if not isinstance(content, Mapping):
         allowed = "it must hold a mapping of tensors x and y, or a pair"
         raise InputError(_KEY, settings.path, f"{allowed}, not a {type(content).__name__}")
+    # numpy has no bfloat16: such a tensor counts as absent.
     arrays = {
         name: tensor.numpy()
         for name, tensor in content.items()

@@ -101,6 +101,7 @@ def read_cifar(settings: KnownFilesSettings, which: Cifar) -> Examples:
 def _unpacked(archive: Path, names: tuple[str, ...]) -> list[tuple[Path, bytes]]:
     found: dict[str, bytes] = {}
     try:
+        # Nothing is unpacked to the disk, so paths in a foreign archive can do no harm.
         with tarfile.open(archive) as tar:
             for member in tar:
                 name = member.name.rpartition("/")[2]
@@ -133,6 +134,7 @@ def _read(path: Path, content: bytes, which: Cifar) -> tuple[NDArray[Any], NDArr
         x, y = rows[:, which.binary_labels :], rows[:, which.binary_labels - 1].astype(np.int64)
         return x.reshape(-1, 3, 32, 32).copy(), y
     try:
+        # The published pickles are of Python 2: latin1 makes text of keys and keeps bytes.
         batch = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
         x, y = np.asarray(batch["data"]), np.asarray(batch[which.labels])
         return x.reshape(-1, 3, 32, 32), y

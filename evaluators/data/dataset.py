@@ -42,6 +42,7 @@ class SearchData:
 
     @property
     def input(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images as they were prepared."""
         channels, height, width = self.train.pixels.shape[1:]
         return channels, height, width
 
@@ -218,9 +219,11 @@ def _in_memory(
     if examples.test is not None:
         x, y = examples.test
         pixels[2] = _fitted(x, input, name), torch.from_numpy(y)
+    # The train split's alone: how an input is prepared must tell nothing of the others.
     mean, std = mean_and_std(pixels[0][0])
     shape = (1, -1, 1, 1)
     splits = [Split(x, y, mean.view(shape), std.view(shape)) for x, y in pixels]
+    # Normalised, floats take no more memory than before, so it is done once.
     if images.is_floating_point():
         splits = [split.floating() for split in splits]
     return splits, mean, std
@@ -233,6 +236,7 @@ def _on_disk(
     train = moments[parts[0]].sum(0).astype(np.float64)  # (C, 2)
     count = len(parts[0]) * int(np.prod(examples.x.shape[2:]))
     average = train[:, 0] / count
+    # Rounding may take a variance just below 0; a channel that never changes is divided by 1.
     spread = np.sqrt(np.maximum(train[:, 1] / count - average**2, 0))
     mean, std = torch.from_numpy(average), torch.from_numpy(np.where(spread > 0, spread, 1.0))
     mean, std = mean.float(), std.float()
@@ -273,6 +277,8 @@ def stratified(
     parts: tuple[list[NDArray[np.int64]], ...] = ([], [], [])
     for label in np.unique(labels):
         members = rng.permutation(np.flatnonzero(labels == label))
+        # Test comes first, so that it does not depend on the share of validation. Two members
+        # are left for the other splits, one each.
         n_test = min(max(1, round(test * len(members))), len(members) - 2) if test else 0
         n_validation = min(max(1, round(validation * len(members))), len(members) - n_test - 1)
         held, rest = members[:n_test], members[n_test:]

@@ -53,6 +53,7 @@ class Examples:
 
     @property
     def classes(self) -> int:
+        """One more than the greatest label of `y`."""
         return int(self.y.max()) + 1
 
 
@@ -72,6 +73,7 @@ def checked(
     try:
         x, y = _pair(arrays, "x", "y")
         counts = np.bincount(y)
+        # A label that no example has counts 0: labels are 0, 1, 2, ... without a gap.
         if counts.min() < 3:
             short = int(counts.argmin())
             allowed = "every class needs 3 examples or more: train, validation and test hold each"

@@ -31,6 +31,7 @@ class Feed:
             torch.empty(shape, dtype=kind, pin_memory=self._gpu) for _ in range(_AHEAD + 1)
         ]
         self._copied: list[torch.cuda.Event | None] = [None] * len(self._buffers)
+        # One thread, so that batches come in the order in which they were asked for.
         self._thread = ThreadPoolExecutor(1)
         self._coming: deque[Future[int]] = deque()
         self._order: Iterator[Tensor] = iter(())
@@ -38,6 +39,7 @@ class Feed:
 
     def begin(self, order: Tensor) -> None:
         """From now on these batches: (batches, size) numbers of the split's examples."""
+        # One that is being gathered cannot be cancelled; the next ones queue behind it.
         for future in self._coming:
             future.cancel()
         self._coming.clear()

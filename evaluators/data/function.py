@@ -35,6 +35,7 @@ class HookSettings(DivisionSettings):
         known = [each.name for each in fields(DivisionSettings)]
         division = {key: value for key, value in data.items() if key in known}
         own = {key: value for key, value in data.items() if key not in (*known, "name")}
+        # Only for its errors, which then name their place in the config.
         read_settings(DivisionSettings, division, "data")
         return cls(**division, name=data["name"], own=own)
 

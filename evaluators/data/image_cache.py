@@ -81,6 +81,7 @@ def _fill(
 ) -> None:
     """Decode the pieces that are not marked as done. A piece is on disk before its mark is."""
     starts = range(0, len(files), _PIECE)
+    # Bytes. 16: two int64 for each channel of an image.
     sizes = {"pixels": len(files) * int(np.prod(shape)), "moments": len(files) * shape[0] * 16}
     sizes["done"] = len(starts)
     with contextlib.ExitStack() as opened:
@@ -109,6 +110,7 @@ def _fill(
         if not waiting:
             return
         progress(done, len(files))
+        # Entered last and so left first: no thread writes to a file that is closed.
         pool = opened.enter_context(_threads())
         for finished in as_completed([pool.submit(piece, start) for start in waiting]):
             done += finished.result()
@@ -122,12 +124,14 @@ def _threads() -> Iterator[ThreadPoolExecutor]:
     try:
         yield pool
     finally:
+        # An image that cannot be read ends the making now, not after all the others.
         pool.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Alone among processes; the system unlocks what was killed."""
+    # Only here: where there is no fcntl, the rest can still be imported.
     import fcntl
 
     with path.open("w") as file:

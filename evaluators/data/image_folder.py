@@ -56,6 +56,7 @@ def read_image_folder(settings: ImageFolderSettings, input: tuple[int, int, int]
 
 
 def streams_from_disk(settings: ImageFolderSettings, input: tuple[int, int, int]) -> bool:
+    """Whether `read_image_folder` maps the images from the cache instead of holding them."""
     return _streams(settings, _listed(settings)[1], input)
 
 
@@ -146,6 +147,7 @@ def _files(folder: Path, names: list[str]) -> Listed:
     return [
         (path, label)
         for label, name in enumerate(names)
+        # a test set may lack a class
         if (folder / name).is_dir()
         for path in _images(folder / name)
     ]

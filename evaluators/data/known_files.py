@@ -103,6 +103,7 @@ def cache_folder() -> Path:
 
 
 def _all_in_one(folders: list[Path], wanted: Sequence[tuple[str, ...]]) -> list[Path] | None:
+    # All from one folder: MNIST and Fashion-MNIST call their files the same.
     for folder in folders:
         found = [
             next((folder / name for name in names if (folder / name).is_file()), None)

@@ -87,8 +87,10 @@ def read_idx(path: Path) -> NDArray[Any]:
         raise InputError("data.path", str(path), "an IDX file of unsigned bytes is needed")
     start = 4 + 4 * content[3]
     shape = tuple(np.frombuffer(content, ">u4", content[3], 4).tolist())
+    # Python's integers: the product of a damaged head could overflow any other.
     wanted = int(np.prod(shape, dtype=object))
     if len(content) - start != wanted:
         allowed = f"{wanted} values of {shape} should follow its head, {len(content) - start} do"
         raise InputError("data.path", str(path), allowed)
+    # A copy, because what frombuffer gives cannot be written to.
     return np.frombuffer(content, np.uint8, wanted, start).reshape(shape).copy()

@@ -59,6 +59,7 @@ class Split:
         return self.rows[chosen]
 
     def normalised(self, pixels: Tensor) -> Tensor:
+        """(N, C, H, W) of the kind kept here as float32 input; as given where there is no mean."""
         if self.mean is None or self.std is None:
             return pixels
         return (pixels.float() - self.mean) / self.std
@@ -70,6 +71,7 @@ class Split:
         return Split(self.images, self.labels)
 
     def to(self, device: torch.device) -> Split:
+        """Where labels and batches are from now on; pixels that stream stay in their file."""
         if self.streams:
             kept = replace(self, pixels=torch.empty(0), rows=None)
             return replace(kept.to(device), pixels=self.pixels, rows=self.rows)

@@ -46,6 +46,7 @@ class LatencyTable:
     networks: int
 
     def to_dict(self) -> dict[str, Any]:
+        """Plain data, which `from_dict` takes."""
         return asdict(self)
 
     @classmethod
@@ -76,6 +77,7 @@ def measured_table(
     """
     device = resolve_device(settings.device)
     cache = Cache(settings, device)
+    # With `again` the file is written anew, without what other spaces had in it.
     known = {} if again else cache.read()
     parts = list(parts)
     missing = [part for part in parts if part.key not in known]
@@ -89,6 +91,7 @@ def measured_table(
             known[arch.key] = network_latency(arch, settings, device)
             progress(done, total)
     finally:
+        # Interrupted too: what was measured until then is kept.
         cache.write(known)
     return _fitted(known, [part.key for part in parts], networks, cache.about)
 
@@ -102,7 +105,9 @@ def _fitted(
     ratios = [
         known[arch.key].median / sum(known[key].median for key in own) for arch, own in networks
     ]
+    # Every other network, so that both halves are alike in whatever order they come.
     factor = statistics.median(ratios[::2])
+    # A ratio is measured / sum, so estimate / measured = factor x sum / measured = factor / ratio.
     errors = [abs(factor / ratio - 1) for ratio in ratios[1::2]]
     return LatencyTable(
         times={key: round(factor * known[key].median) for key in keys},
@@ -120,7 +125,9 @@ class Cache:
     def __init__(self, settings: LatencySettings, device: torch.device) -> None:
         gpu = device.type == "cuda"
         self.about: dict[str, Any] = {
+            # More samples make the same number surer, not another one.
             **{name: value for name, value in asdict(settings).items() if name != "samples"},
+            # Without an index: equal GPUs share what was measured on one of them.
             "device": "cuda" if gpu else "cpu",
             "machine": torch.cuda.get_device_name(device) if gpu else cpu_name(),
             "system": platform.system(),

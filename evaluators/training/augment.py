@@ -23,10 +23,13 @@ class Augment:
         self.generator = torch.Generator(device).manual_seed(seed)
 
     def __call__(self, images: Tensor) -> Tensor:
+        """(N, C, H, W), normalised; `images` itself where nothing is asked for."""
+        # The order of the draws is part of what a seed stands for.
         if self.crop:
             images = self._shifted(images)
         if self.flip:
             mirrored = self._draw(2, len(images)).bool()
+            # Both in full: picking out the images to mirror would have to wait for their count.
             images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
         if self.cutout:
             images = images.masked_fill(self._squares(images), 0.0)
@@ -39,10 +42,13 @@ class Augment:
     def _shifted(self, images: Tensor) -> Tensor:
         count, _, height, width = images.shape
         padded = F.pad(images, (self.crop,) * 4)
+        # Where in the padded image each one begins; `crop` itself is no shift.
         top, left = (self._draw(2 * self.crop + 1, count) for _ in range(2))
+        # (N, H) and (N, W): the padded row and column that each pixel comes from.
         rows = top[:, None] + torch.arange(height, device=images.device)
         columns = left[:, None] + torch.arange(width, device=images.device)
         each = torch.arange(count, device=images.device)
+        # Indices on both sides of a slice put their own dimensions first:
         # (N, H, W, C) in memory: the layout that channels_last wants.
         cut = padded[each[:, None, None], :, rows[:, :, None], columns[:, None, :]]
         return cut.permute(0, 3, 1, 2)

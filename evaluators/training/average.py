@@ -19,6 +19,7 @@ class MovingAverage:
 
     def __init__(self, net: nn.Module, decay: float) -> None:
         self._decay = decay
+        # These share the network's memory: what is read here is always the weights of now.
         self._live = {
             name: tensor for name, tensor in net.state_dict().items() if tensor.is_floating_point()
         }
@@ -37,6 +38,7 @@ class MovingAverage:
         """After a step; nothing waits for the device."""
         rising = (1 + self._updates) / (10 + self._updates)
         weight = 1 - rising.clamp(max=self._decay)
+        # lerp takes its weight in the type of the tensor.
         weights = {tensor.dtype: weight.to(tensor.dtype) for tensor in self._live.values()}
         # On a GPU one launch a tensor, which inside a recorded step costs little.
         torch._foreach_lerp_(
@@ -72,6 +74,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor], updates: int) -> None:
+        """Back to what `tensors` and `updates` gave, in the places that recordings write to."""
         for name, tensor in self._mean.items():
             tensor.copy_(tensors[name])
         self._updates.fill_(updates)

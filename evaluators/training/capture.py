@@ -70,6 +70,8 @@ class GraphRecorder:
     def current(self) -> Iterator[None]:
         with torch.cuda.device(self._device):
             around = torch.cuda.current_stream(self._device)
+            # The queues wait for each other both ways: work inside sees what was launched before,
+            # and work after it what was launched inside.
             self._stream.wait_stream(around)
             try:
                 with torch.cuda.stream(self._stream):
@@ -86,10 +88,12 @@ class GraphRecorder:
         for generator in generators:
             graph.register_generator_state(generator)
         torch.cuda.synchronize(self._device)
+        # "thread_local": what other threads ask of the device meanwhile does not break the capture.
         graph.capture_begin(pool=self._pool, capture_error_mode="thread_local")
         try:
             run()
         except BaseException:
+            # Otherwise the stream would go on recording.
             with contextlib.suppress(RuntimeError):
                 graph.capture_end()
             raise
@@ -120,6 +124,7 @@ class Rewind:
 
     @torch.no_grad()
     def __call__(self) -> None:
+        # An optimizer makes its tensors in its first step, maybe after this was made.
         old = {id(tensor) for tensor, _ in self._kept}
         for tensor in self._optimizers():
             if id(tensor) not in old:
@@ -173,6 +178,7 @@ def recorded(
         if not _close(first, expected):
             raise RuntimeError(f"a replay's loss is {first:g}, an eager run's {expected:g}")
         loss.zero_()
+        # No `begin`: the counter on the device has to move on by itself.
         if differs:
             fetch()
             replay()
@@ -191,6 +197,7 @@ def recorded(
 
 
 def _close(value: float, expected: float) -> bool:
+    # A loss that overflows does so in both; what to make of it is for the loop to say.
     if not math.isfinite(expected):
         return not math.isfinite(value)
     return abs(value - expected) <= _TOLERANCE * abs(expected) + 1e-6

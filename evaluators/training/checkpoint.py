@@ -24,7 +24,9 @@ class Keeper(Protocol):
         """The state to go on from; None: begin."""
         ...
 
-    def save(self, state: State) -> None: ...
+    def save(self, state: State) -> None:
+        """Keep it in place of the last one."""
+        ...
 
 
 class Checkpoint:
@@ -41,6 +43,7 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
+            # To the CPU: the file may be from a GPU, and generators take their states from there.
             content = torch.load(self.path, map_location="cpu", weights_only=True)
         except OSError as e:
             raise self._refused(f"it cannot be read: {e.strerror or e}") from e

@@ -72,6 +72,7 @@ def train_network(
         net.to(device=device, memory_format=settings.layout)  # type: ignore[call-overload]
         train = (train if settings.uint8 else train.floating()).to(device)
         optimizer = _optimizer(net, settings, device)
+        # Only now: it holds on to the tensors that the network has on its device.
         average = MovingAverage(net, settings.ema) if settings.ema else None
         augment = Augment(
             device, flip=settings.flip, crop=settings.crop, cutout=settings.cutout, seed=seed
@@ -108,6 +109,7 @@ def train_network(
             ]
             step.begin(torch.randperm(len(train), generator=order), rates, first)
             if recorder is not None and epoch == begun + 1:
+                # After `begin`: it is tried on this epoch's batches, then all is put back.
                 take_step = step.captured(recorder) or step
             for _ in range(steps):
                 step.fetch()
@@ -122,6 +124,8 @@ def train_network(
                     _check_finite(loss, "validation", epoch)
                     metrics |= {"accuracy": accuracy, "loss": loss}
                 state.add(metrics)
+            # Outside `applied`: a training goes on from the network's own weights. And before the
+            # report: killed in between, the epoch is not trained again, but no report hears of it.
             if keeper is not None:
                 keeper.save(state.to_dict())
             stopped = report(epoch, metrics) and epoch < settings.epochs
@@ -139,6 +143,7 @@ def batch_size(examples: int, settings: TrainingSettings) -> int:
 def one_cycle(progress: float) -> float:
     """The learning rate as a share of its peak: up in a line, then down to 0 on a cosine."""
     if progress < WARM_UP:
+        # From 1/25 of the peak, as torch's OneCycleLR does by default.
         return 0.04 + 0.96 * progress / WARM_UP
     return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
 

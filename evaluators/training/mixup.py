@@ -34,5 +34,6 @@ class Mixup:
         # Not F.one_hot, which looks at the labels' values and so waits for some devices.
         classes = torch.arange(self._classes, device=labels.device)
         targets = (labels[:, None] == classes).to(images.dtype)
+        # Without dimensions, the share leaves the images float32, though it is float64 itself.
         mixed = (share * each + (1 - share) * each.flip(0) for each in (images, targets))
         return next(mixed), next(mixed)

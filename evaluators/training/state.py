@@ -44,6 +44,7 @@ class TrainingState:
             before = self.history[self.best_epoch - 1] if self.best_epoch else None
             if before is None or _rank(metrics) > _rank(before):
                 self.best_epoch = len(self.history)
+                # Copies: state_dict's tensors are the weights themselves, which go on changing.
                 self._best = {n: t.clone() for n, t in self._net.state_dict().items()}
 
     def finish(self) -> None:
@@ -54,7 +55,7 @@ class TrainingState:
             self._average.apply()
 
     def to_dict(self) -> State:
-        """Tensors (on the CPU) and plain data: all that the rest of the training depends on."""
+        """Tensors (no copies) and plain data: all that the rest of the training depends on."""
         state: State = {
             "net": self._net.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -72,6 +73,7 @@ class TrainingState:
         return state
 
     def restore(self, state: State) -> None:
+        """Go on from what `to_dict` gave, for the same network, optimizer and settings."""
         self._net.load_state_dict(state["net"])
         self._optimizer.load_state_dict(state["optimizer"])
         for name, generator in self._generators.items():

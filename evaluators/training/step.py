@@ -67,6 +67,7 @@ class TrainingStep:
         many steps there were before."""
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate  # restoring a checkpoint puts another tensor there
+        # What fills no batch is left out: other examples in every epoch, the order being random.
         self._order.copy_(order[: self._order.numel()].view_as(self._order))
         self._rates.copy_(torch.tensor(rates, dtype=self._rates.dtype))
         if self._mix is not None:
@@ -75,6 +76,8 @@ class TrainingStep:
 
     def __call__(self) -> None:
         """`fetch` comes before each call."""
+        # By a tensor: the counter's value would have to be waited for, and a recording would repeat
+        # that one value for ever.
         batch = self._order.index_select(0, self._next)[0]
         self._rate.copy_(self._rates.index_select(0, self._next_rate)[0])
         if self._feed is None:
@@ -100,6 +103,7 @@ class TrainingStep:
 
     def captured(self, recorder: Recorder) -> Run | None:
         """The whole step as one recording, the training being where it was; see `recorded`."""
+        # The device's own generator belongs to every recording already, but it has to be rewound.
         generators = [self._augment.generator]
         more = self._average.changing() if self._average is not None else []
         rewind = Rewind(
@@ -134,10 +138,12 @@ class TrainingStep:
         half = self._settings.autocasts(self._device)
         total = torch.zeros((), device=self._device)
         for some, theirs in zip(torch.split(images, size), torch.split(labels, size), strict=True):
+            # The forward pass only: the backward pass takes the types that this one chose.
             with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
                 logits = self._net(some)
             smoothing = self._settings.label_smoothing
             loss = F.cross_entropy(logits.float(), theirs, label_smoothing=smoothing)
+            # Pieces count by their size: their gradients add up to those of the batch's mean.
             loss = loss * (len(theirs) / len(labels)) if len(theirs) < len(labels) else loss
             loss.backward()  # type: ignore[no-untyped-call]
             total = total + loss.detach()

@@ -39,7 +39,9 @@ class Validation:
         size = micro_batch or settings.batch_size
         if recorder is not None:
             size = math.ceil(count / math.ceil(count / size))
+        # Unrecorded, the last batch is as small as it comes, and goes through as `_rest`.
         full = math.ceil(count / size) if recorder is not None else count // size
+        # (batches, size). Past the end come the first images again, with labels that do not count.
         self._chosen = torch.arange(full * size, device=device).view(full, size) % count
         labels = torch.full((full * size,), _NOBODY, device=device)
         labels[: min(count, full * size)] = split.labels[: full * size]
@@ -47,6 +49,7 @@ class Validation:
         self._rest = slice(full * size, count)
         self._feed = Feed(split, size, device) if split.streams else None
         self._next = torch.zeros(1, dtype=torch.int64, device=device)
+        # Right answers and summed loss; float32 counts exactly up to 2**24 images.
         self._totals = torch.zeros(2, device=device)
         self._recorder, self._run = recorder, self._batch
 
@@ -54,6 +57,7 @@ class Validation:
     def __call__(self) -> tuple[float, float]:
         self._net.eval()
         if self._recorder is not None:
+            # Tried once: where it fails, later epochs do not try again.
             recorder, self._recorder = self._recorder, None
             self._run = self._captured(recorder) or self._batch
         self._restart()
@@ -62,6 +66,7 @@ class Validation:
             self._run()
         if self._rest.start < self._rest.stop:
             self._add(self._split.batch(self._rest), self._split.labels[self._rest])
+        # Both in one copy, so that the device is waited for once.
         correct, loss_sum = self._totals.tolist()
         return correct / len(self._split), loss_sum / len(self._split)
 
@@ -71,6 +76,7 @@ class Validation:
             recorder,
             begin=self._restart,
             fetch=self._fetch,
+            # A pass changes the counter and the totals alone, and `begin` clears them.
             rewind=lambda: None,
             loss=self._totals[1],
             differs=len(self._chosen) > 1,

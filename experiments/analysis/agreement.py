@@ -32,6 +32,7 @@ def kendall_tau(x: Floats, y: Floats) -> float:
     x, y: (n,). Written out, since scipy's takes ten times as long at the few dozen pairs that a
     bootstrap asks for a thousand times: it finds a p-value too.
     """
+    # Both (n, n). Every pair is in them twice, above and below the line, which cancels out.
     signs_x, signs_y = np.sign(x[:, None] - x), np.sign(y[:, None] - y)
     untied = float(np.abs(signs_x).sum()) * float(np.abs(signs_y).sum())
     return float((signs_x * signs_y).sum()) / untied**0.5 if untied else float("nan")

@@ -48,12 +48,14 @@ def compare(
     if len(config.objectives) > 1:
         raise InputError("objectives", config.objectives, "compare looks at accuracy alone")
     config = resolved(config, device=str(resolve_device(config.device)))
+    # For its errors alone: an unknown strategy is refused before the folder is made.
     names_and_settings(config, names)
     kept = _open(folder, config)
     prepared = zero_cost_fit.with_measured(
         replace(prepared, config=config), kept, log_path=folder / "log.txt", log=tell
     )
     config, feasible = prepared.config, prepared.feasible
+    # With the zero-cost fit in it, so that going on searches the same feasible set.
     _keep(folder, config)
     setup = setup_of(config, feasible.cheapest())
     slots = slots_of(config, feasible.dearest(), trials=config.trials * repeats)

@@ -23,6 +23,7 @@ def rows(result: dict[str, Any]) -> list[list[str]]:
         "p",
         *(["regret by the mean", "above random by the mean", "p by the mean"] if by_mean else []),
     ]
+    # By the mean at the end; a strategy without one (None) comes last.
     order = sorted(result["strategies"].items(), key=lambda item: -(item[1]["mean"][-1] or -1e300))
     table = [head]
     for name, one in order:
@@ -57,6 +58,7 @@ def said(result: dict[str, Any]) -> list[str]:
     comparisons = len(strategies) - 1
     lines = []
     if comparisons and repeats < least_repeats(comparisons):
+        # The least p of n pairs is 2 / 2^n: all differences of one sign, or all of the other.
         lines.append(
             f"{repeats} repeats tell nobody apart: the p of {comparisons} paired "
             f"comparison{'s' * (comparisons > 1)} cannot fall below "
@@ -73,6 +75,7 @@ def said(result: dict[str, Any]) -> list[str]:
 
 def _not_told_apart(standings: dict[str, Any], by: str) -> str:
     ps = {name: one["p_of_best_corrected"] for name, one in standings.items()}
+    # Nobody is tested against himself, so the leader is the one without a p.
     (leader,) = (name for name, p in ps.items() if p is None)
     tied = [f"{name} (p {p:.2g})" for name, p in ps.items() if p is not None and p >= SIGNIFICANT]
     if not tied:

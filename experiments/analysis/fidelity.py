@@ -64,6 +64,7 @@ def fidelity(
     }
     journal = Journal(folder / "trainings.jsonl", header)
     journal.open()
+    # No pool lasts for all levels, so none is woken: `dispatch` looks at least once a second.
     with StopRequest(lambda: None) as stop:
         for level in levels:
             setting = config.model_copy(update={"evaluator": dict(level.evaluator)})

@@ -36,6 +36,7 @@ class Level:
     seeds: int
 
     def key(self, arch: Architecture) -> str:
+        """Under which the journal keeps it: no two levels have the same name."""
         return f"{self.name} | {stages_text(arch)}"
 
     @property
@@ -53,6 +54,7 @@ def summary(
     def of(level: Level, arch: Architecture) -> list[TableRow]:
         return [records[level.key(arch), seed] for seed in range(level.seeds)]
 
+    # Only those that came through at every level, so that all rows are of the same ones.
     whole = [
         arch
         for arch in chosen
@@ -62,6 +64,7 @@ def summary(
         return None
 
     def scores(level: Level, name: str) -> Floats:
+        """(len(whole), level.seeds), a seed a column."""
         return np.array([[_score(record, name) for record in of(level, a)] for a in whole])
 
     long, *others = levels
@@ -92,6 +95,7 @@ def _row(
     truth: Floats,
     records: Mapping[tuple[str, int], TableRow],
 ) -> dict[str, Any]:
+    # (architectures, seeds). What was measured once stands beside every long training.
     wide = values if values.shape[1] > 1 else np.repeat(values, truth.shape[1], axis=1)
     found = agreement(wide, truth, measure=_between_seeds)
     seconds = [
@@ -120,6 +124,7 @@ def _between_seeds(one: Floats, other: Floats) -> float:
 
 
 def _score(record: TableRow, name: str) -> float:
+    """The score `name` of the last epoch; of what has no epochs, its only score."""
     return SCORES[name](record.epochs[-1]) if record.epochs else record.metrics["score"]
 
 
@@ -128,6 +133,7 @@ def _rounded(value: float) -> float | None:
 
 
 def _cheapest(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The fastest row that still ranks, see `ENOUGH`; None where no interval is above 0."""
     ranking = [row for row in rows if row["low"] is not None and row["low"] > 0]
     if not ranking:
         return None
@@ -163,6 +169,7 @@ def _shown(value: float | None) -> str:
 
 
 def verdict(found: Mapping[str, Any]) -> str:
+    """What `summary` found, in one line for people."""
     if found["advised"] is None:
         return "no training here ranks: the architectures differ less than the seeds of one do"
     level, score = found["advised"]

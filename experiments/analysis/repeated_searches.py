@@ -62,6 +62,7 @@ class Readings:
         return self._known.get((key, seed))
 
     def keep(self, key: str, seed: int, reading: Reading) -> None:
+        """Noted, and written at once: a comparison that is killed loses only what is running."""
         self._known[key, seed] = reading
         line = {"key": key, "seed": seed, "score": reading.score, "seconds": reading.seconds}
         with self._path.open("a") as file:
@@ -93,6 +94,7 @@ class Run:
         return self.asked[1]
 
     def tell(self, reading: Reading) -> None:
+        """The reading of what was last asked for; without a score its trial has failed."""
         assert self.asked is not None
         (trial, architecture), self.asked = self.asked, None
         self.readings.append(reading)
@@ -155,6 +157,8 @@ class _Searches(TaskSource):
         self._feasible, self._readings, self._trials, self._tell = feasible, readings, trials, tell
         # Repeat by repeat over all strategies, so that whoever looks in early can compare.
         self._waiting = deque(sorted(runs, key=lambda run: run.seed))
+        # Every search is in `_waiting`, in one list of `_wanting`, or over; there is one training
+        # for each key of `_wanting`. So all is done when nothing waits and nothing trains.
         self._training: dict[int, tuple[tuple[str, int], float]] = {}
         self._wanting: dict[tuple[str, int], list[Run]] = {}
         self._numbers = itertools.count()
@@ -167,6 +171,7 @@ class _Searches(TaskSource):
                 continue
             job = (wish.key, run.seed)
             self._wanting.setdefault(job, []).append(run)
+            # Whoever wants the same later waits for the training that is under way.
             if len(self._wanting[job]) == 1:
                 number = next(self._numbers)
                 self._training[number] = job, time.monotonic()
@@ -182,6 +187,7 @@ class _Searches(TaskSource):
             self._readings.keep(*job, reading)
             for run in self._wanting.pop(job):
                 run.tell(reading)
+                # To the front: a repeat that has begun goes on before later ones begin.
                 self._waiting.appendleft(run)
         return False
 
@@ -197,6 +203,7 @@ class _Searches(TaskSource):
             known = self._readings.get(wish.key, run.seed)
             if known is None:
                 return wish
+            # Its seconds count for this search too, as if it had trained the architecture itself.
             run.tell(known)
         scores = [one.score for one in run.readings if one.score is not None]
         best = f"{max(scores):.4f}" if scores else "none"

@@ -43,6 +43,7 @@ def at_seconds(run: Run, grid: Floats) -> Floats:
     """The best score once that many seconds of training were spent."""
     curve = best_so_far(run, len(run.readings))
     ends = np.cumsum([one.seconds for one in run.readings])
+    # How many trainings were over by each time, those that ended just then included.
     done = np.searchsorted(ends, grid, side="right")
     return np.array([np.nan if n == 0 else curve[n - 1] for n in done])
 
@@ -64,6 +65,7 @@ def paired_p(differences: Sequence[float] | Floats) -> float:
     from scipy.stats import permutation_test
 
     return float(
+        # The sum orders the flips as the mean does, the number of pairs being the same.
         permutation_test(
             (np.asarray(differences, np.float64),),
             np.sum,
@@ -78,6 +80,8 @@ def paired_p(differences: Sequence[float] | Floats) -> float:
 def holm(found: Sequence[float]) -> list[float]:
     """p-values of as many comparisons, each as if all had been asked at once (Holm, 1979)."""
     order = np.argsort(found)
+    # The least p counts n times, the next n - 1 times, and so on; the running maximum keeps a
+    # greater p from ending below a smaller one.
     factors = len(found) - np.arange(len(found))
     corrected = np.empty(len(found))
     corrected[order] = np.maximum.accumulate(factors * np.asarray(found)[order])
@@ -131,6 +135,7 @@ def summary(runs: list[Run], trials: int, truth: Truth | None = None) -> dict[st
 
 
 def _one(runs: list[Run], trials: int, grid: Floats, base: float) -> dict[str, Any]:
+    """A strategy's curves and its end; `base`: the baseline's mean at the end, to be reached."""
     curves = np.array([best_so_far(run, trials) for run in runs])
     mean, half = band(curves)
     in_time, in_time_half = band(np.array([at_seconds(run, grid) for run in runs]))
@@ -154,6 +159,7 @@ def _standings(ends: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]
     for rival, gap, p in ((BASELINE, "above_random", "p"), (leader, "above_best", "p_of_best")):
         others = [name for name in values if name != rival]
         pairs = {name: values[name] - values[rival] for name in others}
+        # Where a search ended without a score there is no test, and nothing is told apart.
         found = {name: paired_p(d) if np.isfinite(d).all() else 1.0 for name, d in pairs.items()}
         corrected = dict(zip(others, holm(list(found.values())), strict=True))
         for name, standing in standings.items():

@@ -58,6 +58,7 @@ class Journal:
             file.write("\n")  # ends a line that was cut off
 
     def add(self, stages: str, seed: int, record: TableRow) -> None:
+        """On disk before it counts as done, so that a kill loses only what is running."""
         entry = {"stages": stages, "seed": seed, "record": record.to_json()}
         with self._path.open("a") as file:
             file.write(json.dumps(entry) + "\n")
@@ -109,6 +110,7 @@ def tabulate(
             return None
     made = {**conditions(slots[0]), "date": time.strftime("%Y-%m-%d"), "workers": len(slots)}
     header = {**_what(config, seeds), "made": made}
+    # In the order of the feasible set, so that it does not matter which evaluation ended first.
     rows = {
         stages: [journal.records[stages, seed] for seed in range(seeds)]
         for stages in map(stages_text, feasible)

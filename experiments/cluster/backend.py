@@ -33,6 +33,7 @@ class ClusterBackend:
     ) -> Iterator[tuple[RDBStorage, Prepared]]:
         """Raises InputError where the study is another experiment's, or another launch uses it."""
         assert config.storage is not None
+        # Before the database is touched: a config that does not fit this run leaves nothing there.
         if run.exists:
             check_continues(run.read_config(), config)
         database = Database.parse(config.storage.url, config.name, key="storage.url")
@@ -56,6 +57,7 @@ class ClusterBackend:
                 if kept is not None:
                     check_continues(kept, config)
                 elif study.get_trials(deepcopy=False):
+                    # No config in it, and yet trials: one made just now would have none.
                     allowed = f"{database} holds a study of that name which convnas did not make"
                     raise InputError("name", config.name, allowed)
                 prepared = settled(kept)

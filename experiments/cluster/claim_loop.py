@@ -25,6 +25,7 @@ _COUNT = 10.0
 """Seconds between two looks at what all nodes have made."""
 
 _MANY = 10**7
+"""A space with more architectures is taken for one that no search uses up."""
 
 
 class ClusterSearch(TaskSource):
@@ -52,6 +53,7 @@ class ClusterSearch(TaskSource):
             log=session.log,
             claim=lambda trial, key: node.claim(trial._trial_id, key),
         )
+        # From a trial's number to its id in the storage, for what is in training here.
         self._ids: dict[int, int] = {}
         session.prepared.strategy.claim = lambda trial_id, point: node.claim(
             trial_id, feasible.point(point).key
@@ -88,7 +90,10 @@ class ClusterSearch(TaskSource):
 
     def _proposed(self) -> Proposal | None:
         while True:
+            # Read each time: a launch that goes on may have changed the number of trials.
             kept = self._storage.get_study_system_attrs(self._study._study_id)
+            # Every round takes one trial. One that turns out finished, refused or lost is let go,
+            # and the next is taken.
             taken = self._node.take(kept[CONFIG_KEY]["trials"], self._points)
             self._exhausted |= taken.exhausted
             if taken.trial_id is None:
@@ -138,10 +143,12 @@ class ClusterSearch(TaskSource):
         try:
             stop = self._trials.hear(event)
         except UpdateFinishedTrialError:
+            # Another node has taken it over and told the study first: this result is one too many.
             self._drop(self._ids[event.trial])
             return False
         if not isinstance(event, Reported):
             self._let_go(event.trial)
+            # It may be the one that all were waiting for: look at once.
             self._next_look = 0.0
         return stop
 

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 _SERVICE = "convnas.Ledger"
 _THREADS = 32
 _READY = 30.0
+"""Seconds in which the server must answer."""
 _LOST = "lost"
+"""What stands for `Lost` in an answer: no call answers with a text otherwise."""
 
 
 def connect(url: str) -> BaseStorage:
@@ -77,6 +79,8 @@ def _handlers(storage: RDBStorage) -> Any:
     ledgers: dict[int, PostgresLedger] = {}
 
     def ledger(study_id: int) -> PostgresLedger:
+        # Two threads may make one each, which is harmless: the lock in a ledger only spares
+        # connections, and what must be exclusive is locked in the database.
         if study_id not in ledgers:
             config = storage.get_study_system_attrs(study_id)[CONFIG_KEY]
             grace = Storage.model_validate(config["storage"]).grace
@@ -94,6 +98,7 @@ def _handlers(storage: RDBStorage) -> Any:
             answer, request_deserializer=json.loads, response_serializer=_as_json
         )
 
+    # Dataclasses and sets are no JSON; `ProxiedLedger` makes them again.
     calls: dict[str, Callable[..., Any]] = {
         "take": lambda own, *given: vars(own.take(*given)),
         "claim": PostgresLedger.claim,

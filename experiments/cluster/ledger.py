@@ -22,6 +22,8 @@ from sqlalchemy import text
 CONFIG_KEY = "convnas:config"
 """The study's system attribute that holds the config."""
 
+# The first of the two keys of an advisory lock, "conv" and "conw" in ASCII; the second is the
+# study's id.
 _LAUNCHING, _TAKING = 0x636F6E76, 0x636F6E77
 
 _TABLE = """
@@ -36,6 +38,8 @@ CREATE TABLE IF NOT EXISTS convnas_claims (
 
 # What was claimed by a node that has fallen silent, or was taken by one that died before it could
 # write its claim down.
+# The age is asked for again at the conflict, since a heartbeat, which takes no lock of ours, may
+# have come in between. A node does not take over its own trials: it trains them still.
 _TAKE_OVER = """
 INSERT INTO convnas_claims (trial_id, study_id, node)
 SELECT t.trial_id, t.study_id, :node FROM trials t
@@ -47,8 +51,11 @@ ON CONFLICT (trial_id) DO UPDATE SET node = :node, beat = now()
 WHERE convnas_claims.beat < now() - :grace * interval '1 second'
 RETURNING trial_id"""
 
+# A waiting trial counts once it is taken, which starts it.
 _COUNT = "SELECT count(*) FROM trials WHERE study_id = :study AND state <> 'WAITING'"
 
+# A claim holds its architecture for good, also when its trial is over; a running trial without
+# one is about to claim.
 _HELD = """
 SELECT count(*) FROM convnas_claims c JOIN trials t USING (trial_id)
 WHERE c.study_id = :study AND (c.key IS NOT NULL OR t.state = 'RUNNING')"""
@@ -116,6 +123,7 @@ class PostgresLedger:
 
     @staticmethod
     def make_table(storage: RDBStorage) -> None:
+        """Make the table where it is not there. It refers to Optuna's, which must be."""
         with storage.engine.begin() as connection:
             connection.execute(text(_TABLE))
 
@@ -124,6 +132,7 @@ class PostgresLedger:
         """Whether this is the only launch on the study; given back however the process ends."""
         where = {"what": _LAUNCHING, **self._study}
         with self._storage.engine.connect() as connection:
+            # The lock is the connection's and outlives the transaction, which is not left open.
             asked = text("SELECT pg_try_advisory_lock(:what, :study)")
             is_only = bool(connection.execute(asked, where).scalar())
             connection.commit()
@@ -153,6 +162,7 @@ class PostgresLedger:
             made = ask(_COUNT) or 0
             if made >= wanted:
                 return Taken(None)
+            # No more are held than made: the join is asked for near the end of a space only.
             if points is not None and made >= points and (ask(_HELD) or 0) >= points:
                 return Taken(None, exhausted=True)
             trial_id = ask(_WAITING)
@@ -178,6 +188,7 @@ class PostgresLedger:
             with self._begin() as connection:
                 done = connection.execute(statement, {"key": key, "trial": trial_id, "node": node})
         except sqlalchemy.exc.IntegrityError:
+            # The unique index: another trial has this architecture.
             return False
         if done.rowcount == 0:
             raise Lost(trial_id)
@@ -194,6 +205,7 @@ class PostgresLedger:
 
     def release(self, node: str, trial_ids: Collection[int]) -> None:
         statement = text(
+            # 1970 is longer ago than any grace.
             "UPDATE convnas_claims SET beat = 'epoch'"
             " WHERE node = :node AND trial_id = ANY(:trials)"
         )

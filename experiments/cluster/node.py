@@ -26,6 +26,8 @@ class Node:
 
     def __init__(self, ledger: Ledger, *, heartbeat: float, log: Callable[[str], None]) -> None:
         self.ledger, self._heartbeat, self._log = ledger, heartbeat, log
+        # Random at its end: host name and pid may come again, in a container started anew, and the
+        # ledger takes equal names for one node.
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._held: set[int] = set()
         self._lost: set[int] = set()
@@ -45,10 +47,13 @@ class Node:
     ) -> None:
         self._end.set()
         self._thread.join()
+        # Not after an Exception: the ledger itself may be what failed. What is held is then taken
+        # over when the grace is over.
         if self._held and (kind is None or not issubclass(kind, Exception)):
             self.ledger.release(self.name, self._held)
 
     def take(self, wanted: int, points: int | None) -> Taken:
+        """As `Ledger.take`; what is taken is kept alive from here on."""
         taken = self.ledger.take(self.name, wanted, points)
         if taken.trial_id is not None:
             with self._lock:
@@ -67,6 +72,7 @@ class Node:
         return False
 
     def let_go(self, trial_id: int) -> None:
+        """Keep the trial alive no longer. The ledger is not told."""
         with self._lock:
             self._held.discard(trial_id)
             self._lost.discard(trial_id)
@@ -81,6 +87,7 @@ class Node:
         silent_since = None
         while not self._end.wait(self._heartbeat):
             with self._lock:
+                # A copy: the lock is not held while the ledger answers, which may take long.
                 held = set(self._held)
             if not held:
                 continue
@@ -93,6 +100,7 @@ class Node:
                 continue
             silent_since = None
             with self._lock:
+                # A trial that was let go while the ledger answered is not lost.
                 lost = (held - kept) & self._held
                 self._held -= lost
                 self._lost |= lost

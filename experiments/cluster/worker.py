@@ -28,6 +28,7 @@ from .claim_loop import take_part
 from .place import StudyPlace, find
 
 _LOOK = 0.2
+"""Seconds between two looks at whether the proxy is to stop."""
 
 
 def work(
@@ -105,6 +106,8 @@ def serve_proxy(
     url, _ = _address(where, None)
     check_port(port, host)
     with _errors(url):
+        # Enough for two to each thread of the server: `take` holds one while Optuna makes the
+        # trial through another.
         storage = Database.parse(url, key="STORAGE_URL").open(connections=64)
         try:
             from .grpc_proxy import serve

@@ -38,6 +38,7 @@ _ALLOWED = {
     "device": "it must be auto, cpu, cuda or cuda:N",
     "trial_timeout": "it must be a number of seconds above 0, or null",
 }
+"""Top-level keys -> what is allowed, where pydantic's words (a pattern, a type) would not help."""
 
 
 def _plain(message: str) -> str:
@@ -49,6 +50,7 @@ def _plain(message: str) -> str:
 def _section(model: type[BaseModel], place: Sequence[str]) -> type[BaseModel]:
     """The model of the mapping at `place`, through options and lists."""
     for part in place:
+        # An index into a list is no field, and leaves the model as it is.
         if part in model.model_fields:
             inner = _models(model.model_fields[part].annotation)
             model = next(inner, model)

@@ -45,6 +45,7 @@ def config_schema() -> Schema:
         "properties": {"name": {"anyOf": [{"enum": strategies.names()}, {"type": "string"}]}},
         "required": ["name"],
     }
+    # The short forms: a name or an address in place of a section.
     for name in ("backend", "storage"):
         properties[name] = {"anyOf": [{"type": "string"}, properties[name]]}
     return schema
@@ -81,4 +82,5 @@ def _type(hint: Any) -> Schema:
         return {"anyOf": [_type(each) for each in typing.get_args(hint)]}
     if hint is type(None):
         return {"type": "null"}
+    # Any other type is let through here; the reader looks at it.
     return {"type": _TYPES[hint]} if hint in _TYPES else {}

@@ -145,6 +145,7 @@ def parse_config(source: str | Path | Mapping[str, Any], **changes: Any) -> Expe
         raw = _beside(Path(source), read_mapping(source))
     given = {key: value for key, value in changes.items() if value is not None}
     if "strategy" in given and _name_of(raw.get("strategy")) == given["strategy"]:
+        # The same name as in the file: the settings that stand there are kept.
         del given["strategy"]
     if "strategy" in given:
         given["strategy"] = {"name": given["strategy"]}
@@ -204,6 +205,7 @@ def check_continues(old: ExperimentConfig, new: ExperimentConfig) -> None:
     before, after = (_without_measured(each.model_dump(mode="json")) for each in (old, new))
     for name in before:
         if name not in MAY_CHANGE and before[name] != after[name]:
+            # 1M and 1000000 are the same limit.
             if name == "budget" and _same_limits(before[name], after[name]):
                 continue
             key, was, now = _first_difference(name, before[name], after[name])

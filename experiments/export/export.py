@@ -88,6 +88,7 @@ def _write(taken: Exported, kind: Format, path: Path) -> Written:
     for target, content in kind.files(taken, path):
         write_out(target, content)
     config = taken.run.read_config()
+    # Asking for `info` may train the network, which a format without weights must not do.
     info = taken.info if kind.weights else {}
     card = card_text(
         taken.found,

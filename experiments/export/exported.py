@@ -59,12 +59,14 @@ class Exported:
         from .graphs import onnx_bytes
         from .quantise import onnx_accuracy, quantised
 
+        # Split as for the training of these weights, so that no test image is calibrated on.
         data = load_data(
             self.run.read_config().data,
             seed=self._kept["data"]["split_seed"],
             input=self.shape,
             classes=self.found.architecture.classes,
         )
+        # Without facts: they hold the int8 accuracy, which is found here. `onnx` adds them.
         model = quantised(onnx_bytes(self.network, self.shape, {}), data.search.train)
         return model, onnx_accuracy(model, data.test)
 

@@ -127,6 +127,7 @@ def train_to_file(
             seed=job.seed,
             training=trained.training,
         )
+        # Only now that the weights are written: a kill before this loses no training.
         job.checkpoint.unlink(missing_ok=True)
         if note := said_of_chance(trained.metrics, trained.data):
             tell(note)
@@ -167,9 +168,13 @@ def said_of_chance(metrics: Mapping[str, float], data: Mapping[str, Any]) -> str
 
 
 def ensure_weights(run: RunDirectory, architecture: Architecture, tell: Tell) -> Path:
-    """The file under the run's weights/, trained now if it is not there or not readable."""
+    """The file under the run's weights/, trained now if it is not there.
+
+    InputError where it is there and cannot be read.
+    """
     job = FinalTraining.of_run(run, architecture)
     if job.path.is_file():
+        # For its errors: weights that cannot be read are neither exported nor trained over.
         load_network(job.path)
     else:
         tell(f"training {architecture}")

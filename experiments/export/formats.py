@@ -130,6 +130,7 @@ FORMATS = {
             "json, numpy, onnxruntime",
             "session = onnxruntime.InferenceSession({file!r})\n"
             "data = json.loads(session.get_modelmeta().custom_metadata_map['convnas'])['data']",
+            # Four braces each: this f-string halves them, and so does `usage.lines`.
             f"{PICTURE}\nlogits = session.run(None, {{{{'images': x}}}})[0][0]\n{NAMED}",
         ),
     ),

@@ -24,6 +24,7 @@ def pt2_bytes(network: nn.Module, shape: tuple[int, int, int], info: Mapping[str
     """For `torch.export.load`; the batch may have any size, and `info` goes along as an extra
     file, convnas.json."""
     with _quiet(), torch.no_grad():
+        # The example is a batch of 2, since a size of 0 or 1 would be taken for a constant.
         batch = {0: torch.export.Dim("batch")}
         program = torch.export.export(network, (_images(2, shape),), dynamic_shapes=(batch,))
         buffer = io.BytesIO()
@@ -57,12 +58,14 @@ def onnx_bytes(network: nn.Module, shape: tuple[int, int, int], info: Mapping[st
     assert program is not None
     content = labelled(program.model_proto.SerializeToString(), info)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    # Neither is the size of the example, so it shows, too, that the batch may have any.
     for size in (1, 3):
         images = _images(size, shape)
         with torch.no_grad():
             expected: Tensor = network(images)
         (given,) = session.run(None, {"images": images.numpy()})
         difference = float((torch.from_numpy(given) - expected).abs().max())
+        # Written so that NaN is a difference.
         if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
             raise RunError(f"ONNX Runtime's outputs differ from torch's by {difference:.2g}")
     return content

@@ -111,6 +111,7 @@ def _copied(body: str) -> list[str]:
         names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
         waiting += [defined[name] for name in sorted(names & defined.keys() - needed)]
         needed |= names & defined.keys()
+    # In the order of their definitions, not in that of their discovery: bases come first.
     return [source for name, source in defined.items() if name in needed]
 
 
@@ -126,6 +127,7 @@ def _definitions() -> Iterator[Any]:
 def _source(thing: Any) -> str:
     """Its text, without the methods that serve convnas alone."""
     lines = inspect.getsource(thing).splitlines(keepends=True)
+    # From the end, so that the line numbers of the methods before stay right.
     for node in reversed(getattr(ast.parse("".join(lines)).body[0], "body", [])):
         if isinstance(node, ast.FunctionDef) and node.name in METHODS:
             del lines[node.lineno - 1 : node.end_lineno]
@@ -147,6 +149,7 @@ def _code(module: nn.Module, depth: int) -> str:
     if isinstance(module, ResidualBlock):
         shortcut = [] if module.shortcut is None else [_code(module.shortcut, depth + 1)]
         return _over_lines("Residual", [_code(module.path, depth + 1), *shortcut], depth)
+    # Of exactly these types: a subclass may compute something else.
     if type(module) in _LAYERS:
         return _LAYERS[type(module)](module)
     if isinstance(module, Standalone):

@@ -35,8 +35,10 @@ class TrainingLog:
         self._from_step = epoch + 1
 
     def epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """The metrics after an epoch, by whose number the curves are drawn."""
         for name, value in metrics.items():
             self._writer().add_scalar(name, value, epoch)
+        # Each epoch is seen at once by whoever watches, and outlives a kill.
         self._writer().flush()
 
     def close(self, metrics: Mapping[str, float], training: Mapping[str, Any]) -> None:

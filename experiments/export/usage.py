@@ -46,6 +46,7 @@ def lines(
     cropped = data["resize"] == CROPPED
     size = f"({width}, {height})"
     black, white = values
+    # Bytes 0 to 255 become black to white; !r keeps every digit of the factor.
     scale = f" * {(white - black) / 255!r}" if white - black != 255 else ""
     runs = usage.runs.format(
         **fields,

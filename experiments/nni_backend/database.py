@@ -105,6 +105,7 @@ def _metrics(trial: FrozenTrial) -> Iterator[tuple[Any, ...]]:
     curve = sorted(trial.intermediate_values.items())
     if not curve:
         curve = list(enumerate(trial.user_attrs.get("curve", []), 1))
+    # The study does not say when an epoch ended, and NNI wants a time: the trial's end.
     for sequence, (_, score) in enumerate(curve):
         yield (_end(trial), job, number, "PERIODICAL", sequence, json.dumps(json.dumps(score)))
     if "score" in trial.user_attrs:

@@ -16,6 +16,7 @@ from ..errors import RunError
 from .variables import SECRET, TOKEN, USER, login
 
 _LISTEN = "0A"
+"""The kernel's code of a TCP socket that listens."""
 _NETRC = "NETRC"
 
 
@@ -43,6 +44,7 @@ def guarded_shell(environment: Mapping[str, str]) -> tuple[dict[str, str], str]:
                 for name in ("localhost", "127.0.0.1")
             )
     token = secrets.token_urlsafe(32)
+    # In NODE_OPTIONS a blank ends an option unless quoted; inside quotes a backslash escapes.
     path = str(guard_path()).replace("\\", "\\\\").replace('"', '\\"')
     options = [environment.get("NODE_OPTIONS", ""), f'--require "{path}"']
     exports = {

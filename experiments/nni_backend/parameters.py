@@ -55,6 +55,7 @@ def _spread(name: str, label: Any, distributions: Distributions) -> dict[str, An
     labels = distributions[name]
     if not all(isinstance(each, str) for each in labels):
         return {name: label}  # depth, width or kernel
+    # A key that no label has here would be an axis of nothing but "-".
     used = {key for each in labels for key in _facts(each)}
     facts = _facts(label)
     return {

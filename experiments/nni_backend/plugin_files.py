@@ -62,6 +62,7 @@ def write_plugin_files(source: Path, folder: Path) -> list[Path]:
     if own.absolute() != source.absolute():
         texts[own.name] = source.read_text()
     paths = [folder / name for name in texts]
+    # All are looked at before the first is written.
     for path in paths:
         if path.exists():
             raise InputError("out", str(path), "it is there already; choose another folder")

@@ -13,6 +13,7 @@ from ..run.study import metrics_of
 from ..workers.events import Scored
 
 _SHOWN = ("loss", "seconds")
+"""The metrics that become columns, beside all whose names start with latency."""
 
 
 def final_value(trial: FrozenTrial) -> dict[str, float]:

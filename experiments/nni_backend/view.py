@@ -43,6 +43,7 @@ def show(
         facts = profile(
             config.name,
             nni_space(feasible.distributions),
+            # A view starts no trial: the profile must have a command, and that is all.
             command="true",
             folder=folder,
             concurrency=1,

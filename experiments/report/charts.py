@@ -17,6 +17,8 @@ MOST_LINES = 300
 
 @dataclass(frozen=True)
 class Points:
+    """`label`: the words of the legend; empty: not in it."""
+
     x: Sequence[float]
     y: Sequence[float]
     role: Role
@@ -44,7 +46,8 @@ class Rule:
 
 @dataclass(frozen=True)
 class XYChart:
-    """`quantity`: the x axis is labelled 400K, 1M."""
+    """`key`: names the figure's file and its place in the page. `quantity`: the x axis is labelled
+    400K, 1M."""
 
     key: str
     title: str
@@ -112,6 +115,7 @@ def charts_of(
 def _progress(found: list[facts.ScoredTrial]) -> Chart:
     steps = facts.best_so_far(found)
     x, y = [n for n, _ in steps], [s for _, s in steps]
+    # Level on to the last trial, also where that was no improvement.
     ends = [*x, found[-1].number], [*y, y[-1]]
     return XYChart(
         "progress",
@@ -174,6 +178,7 @@ def _parallel(found: list[facts.ScoredTrial]) -> Chart | None:
     drawn = _thinned(ranked)
     rows = []
     for order, one in enumerate(drawn):
+        # A trial without the factor (say, its block is not there) is drawn at the bottom.
         place = [places[name].get(one.factors.get(name, ""), 0.0) for name in varied]
         strength = order / max(1, len(drawn) - 1)
         rows.append(([*place, (one.score - low) / (high - low)], strength))

@@ -38,6 +38,7 @@ class ScoredTrial:
 
 
 def factors_of(architecture: Architecture) -> Factors:
+    """As `ScoredTrial.factors`: operators, and depth, width and kernel where they are set."""
     found: Factors = {}
     for i, stage in enumerate(architecture.stages, 1):
         blocks = {f"stage {i}": stage} if isinstance(stage, Choice) else {}
@@ -71,6 +72,7 @@ def scored(trials: Iterable[FrozenTrial]) -> list[ScoredTrial]:
 def pareto(found: Sequence[ScoredTrial]) -> list[ScoredTrial]:
     """Those that none beats in score at as few flops, cheapest first."""
     kept: list[ScoredTrial] = []
+    # Cheapest first and, of equal cost, best first: whoever comes later must score more to stay.
     for one in sorted(found, key=lambda s: (s.flops, -s.score, s.number)):
         if not kept or one.score > kept[-1].score:
             kept.append(one)
@@ -106,11 +108,13 @@ def importances(found: Sequence[ScoredTrial]) -> list[Importance]:
         n, k = len(scores), len(groups)
         mean = statistics.fmean(scores)
         total = sum((score - mean) ** 2 for score in scores)
+        # Without a second value, a spare degree of freedom or any spread the share is undefined.
         if k < 2 or n <= k or total == 0:
             continue
         within = sum(
             (score - statistics.fmean(group)) ** 2 for group in groups.values() for score in group
         )
+        # Mean squares, not sums: with more groups less is left within them by chance alone.
         share = 1 - (within / (n - k)) / (total / (n - 1))
         result.append(Importance(factor, max(0.0, share)))
     return sorted(result, key=lambda one: -one.share)
@@ -154,6 +158,7 @@ _ANY = "any stage"
 
 def _operators(one: ScoredTrial) -> set[tuple[str, str]]:
     """Each operator that a trial has in some stage."""
+    # Depths, widths and kernels are factors as well; they begin with a digit.
     words = (text.partition("(")[0] for text in one.factors.values() if text[0].isalpha())
     return {(_ANY, conv) for conv in words}
 
@@ -169,6 +174,7 @@ def natural(label: str) -> tuple[int, float, str]:
 def _error(one: list[float], other: list[float]) -> float | None:
     if min(len(one), len(other)) < 2:
         return None
+    # Welch's: the two sides need not vary alike.
     return math.sqrt(statistics.variance(one) / len(one) + statistics.variance(other) / len(other))
 
 
@@ -196,6 +202,7 @@ def proxies(found: Sequence[ScoredTrial], final: Sequence[Finalist]) -> list[Pro
 
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for one in found:
+        # The last epoch foretells nothing.
         for epoch, score in enumerate(one.curve[:-1], 1):
             pairs[f"score after epoch {epoch}"].append((score, one.score))
         pairs["flops"].append((one.flops, one.score))

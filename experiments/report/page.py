@@ -30,6 +30,7 @@ def page(title: str, sections: Iterable[tuple[str, str]]) -> str:
 
 
 def figure(chart: Chart) -> str:
+    """The chart over its caption; `chart.key` is the id that a link can name."""
     return (
         f'<figure id="{chart.key}"><div class="scroll">{svg(chart)}</div>'
         f"<figcaption>{escape(chart.caption)}</figcaption></figure>"
@@ -37,6 +38,7 @@ def figure(chart: Chart) -> str:
 
 
 def table(head: Row, rows: Iterable[Row]) -> str:
+    """Cells are plain text, escaped here."""
     top = "".join(f"<th>{escape(word)}</th>" for word in head)
     lines = "".join(
         f"<tr>{''.join(f'<td>{escape(word)}</td>' for word in row)}</tr>" for row in rows
@@ -123,6 +125,7 @@ def _style() -> str:
     light = ";".join(f"--{name}:{of[0]}" for name, of in colours.items())
     dark = ";".join(f"--{name}:{of[1]}" for name, of in colours.items())
     boxes = "".join(f".box.{name}{{background:var(--{name})}}" for name in colours)
+    # Not `format`: a style sheet is full of braces.
     style = _STYLE.replace("__LIGHT__", light).replace("__DARK__", dark)
     return style.replace("__BOXES__", boxes)
 

@@ -61,6 +61,7 @@ def _bars(chart: BarChart, axes: Any) -> None:
     colours = [_COLOURS["accent" if value >= 0 else "bad"] for value in chart.values]
     axes.barh(range(len(chart.labels)), chart.values, color=colours)
     axes.set_yticks(range(len(chart.labels)), chart.labels, fontsize=8)
+    # The first bar on top, as in the page; matplotlib counts upwards.
     axes.invert_yaxis()
     axes.set_xlim(chart.low, chart.high)
     axes.set_xlabel(chart.x_label)

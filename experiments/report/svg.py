@@ -20,6 +20,7 @@ _TITLED = 400
 
 
 def svg(chart: Chart) -> str:
+    """The chart as one svg element, its words escaped for HTML."""
     if isinstance(chart, XYChart):
         return _xy(chart)
     return _bars(chart) if isinstance(chart, BarChart) else _parallel(chart)
@@ -31,6 +32,7 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
         return [low]
     raw = (high - low) / most
     power = 10.0 ** math.floor(math.log10(raw))
+    # 0.999 and 1e-9 below: ends that are round numbers but for rounding count as such.
     step = next(power * f for f in (1, 2, 2.5, 5, 10) if power * f >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
@@ -41,6 +43,7 @@ def span(values: Iterable[float]) -> tuple[float, float]:
     """The ends of an axis: the values' own with 5 % around them."""
     kept = list(values)
     low, high = min(kept), max(kept)
+    # Never 0, or the scales would divide by it.
     pad = (high - low) * 0.05 or abs(high) * 0.05 or 1.0
     return low - pad, high + pad
 
@@ -73,6 +76,7 @@ def _xy(chart: XYChart) -> str:
         out.append(f'<path class="grid" d="M{_LEFT} {at_y(y):.1f}H{WIDTH - _RIGHT}"/>')
         out.append(_text(_LEFT - 6, at_y(y) + 4, f"{y:g}", "end"))
     for x in nice_ticks(x_low, x_high):
+        # Only the padding is below 0 there: a count of trials or multiply-adds is not.
         if x < 0 <= min(xs):
             continue
         words = format_quantity(round(x)) if chart.quantity else f"{x:g}"
@@ -96,6 +100,7 @@ _Scale = Callable[[float], float]
 def _points(mark: Points, at_x: _Scale, at_y: _Scale) -> str:
     pairs = list(zip(mark.x, mark.y, strict=True))
     if len(pairs) > _TITLED:
+        # Lines of no length: the style's round caps make dots of them.
         path = "".join(f"M{at_x(x):.1f} {at_y(y):.1f}h0" for x, y in pairs)
         return f'<path class="dots {mark.role}" d="{path}"/>'
     return "".join(

@@ -75,6 +75,7 @@ def _rungs(rungs: list[Rung]) -> str:
     rows = [
         (
             str(r.epoch),
+            # NaN: no tau could be computed.
             "-" if r.tau != r.tau else f"{r.tau:.2f}",
             str(r.trials),
             "on" if r.on else "off",

@@ -81,6 +81,7 @@ class RunDirectory:
         """Make the directory; a folder with somebody else's files is refused. Raises InputError."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            # A launch that was killed before it wrote its config leaves its lock and log.
             foreign = [
                 p.name for p in self.path.iterdir() if not p.name.startswith((".", "log.txt"))
             ]
@@ -96,6 +97,7 @@ class RunDirectory:
         if {path.name for path in self.path.iterdir()} <= {*KEPT, *_BY_TOOLS}:
             for name in _BY_TOOLS:
                 shutil.rmtree(self.path / name, ignore_errors=True)
+            # In KEPT's order: the config makes it a run, and the lock keeps others out to the last.
             for name in KEPT:
                 (self.path / name).unlink(missing_ok=True)
             self.path.rmdir()
@@ -122,6 +124,7 @@ class RunDirectory:
         try:
             with self.lock_path.open("rb") as file:
                 try:
+                    # Shared, so that two who look do not take each other for a launch.
                     fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 except BlockingIOError:
                     holder = json.loads(file.read() or b"{}")
@@ -190,5 +193,6 @@ class Lock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        # The file stays: were it taken away, two launches could each lock a file of this name.
         os.ftruncate(self._fd, 0)
         os.close(self._fd)

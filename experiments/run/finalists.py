@@ -61,12 +61,14 @@ def judged(finalists: Iterable[Finalist]) -> list[Finalist]:
 
     ranked = sorted(finalists, key=lambda one: (-one.mean, one.trial))
     freedom = sum(len(one.scores) - 1 for one in ranked)
+    # With one score each there is no spread to judge by: nothing is called a tie.
     if not ranked or not freedom:
         return ranked
     pooled = sum((s - one.mean) ** 2 for one in ranked for s in one.scores) / freedom
     best = ranked[0]
 
     def near(one: Finalist) -> bool:
+        # Standard error of the difference of two means.
         error = math.sqrt(pooled * (1 / len(best.scores) + 1 / len(one.scores)))
         return best.mean - one.mean <= float(student.ppf(_CONFIDENCE, freedom)) * error
 

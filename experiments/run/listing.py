@@ -61,6 +61,7 @@ def differences(one: RunDirectory, other: RunDirectory) -> dict[str, Any]:
 def _compare(key: str, one: Any, other: Any, found: dict[str, list[Any]]) -> None:
     if isinstance(one, dict) and isinstance(other, dict):
         for name in dict.fromkeys([*one, *other]):
+            # A launch writes these itself; nobody has set them.
             if name not in ("versions", "measured"):
                 where = f"{key}.{name}" if key else name
                 _compare(where, one.get(name), other.get(name), found)

@@ -81,4 +81,5 @@ def front(trials: Iterable[FrozenTrial], objectives: Sequence[str]) -> list[Froz
 
 
 def _covers(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    """Whether `one` is nowhere worse, both as losses; equal ones cover each other."""
     return all(a <= b for a, b in zip(one, other, strict=True))

@@ -94,6 +94,7 @@ class Database:
         """With the tables there, or nobody else making them: Optuna's look and making are two."""
         from sqlalchemy import NullPool, create_engine, text
 
+        # Without a pool the connection is closed at the end, and the server takes the lock back.
         engine = create_engine(url, poolclass=NullPool, connect_args=connect)
         with engine.connect() as connection:
             if create:

@@ -68,6 +68,7 @@ class Results:
         """As `best_of`."""
         judged = self._judged()
         places = {number: place for place, number in enumerate(judged)}
+        # The sort is stable: trials that the final choice has not seen keep the search's order.
         ranked = sorted(
             records.ranked(self.trials), key=lambda t: places.get(t.number, len(places))
         )
@@ -122,6 +123,7 @@ def _found(trial: FrozenTrial, final: Finalist | None) -> Found:
     values = tuple(trial.values)
     return Found(
         trial=trial.number,
+        # Objectives begin with accuracy, see `check_objectives`.
         score=values[0],
         flops=attrs["flops"],
         params=attrs["params"],
@@ -141,6 +143,7 @@ def status_of(run: RunDirectory, results: Results) -> dict[str, Any]:
     """As `status`, of results that have been read."""
     config, trials = results.config, results.trials
     workers, nodes = run.workers(), _nodes(run)
+    # Workers on other machines hold no lock here: they count while they have been heard of lately.
     heard = [one for one in nodes if config.storage and one["silent"] < config.storage.grace]
     best = results.best(1)
     several = len(config.objectives) > 1

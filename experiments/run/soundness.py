@@ -36,6 +36,7 @@ def sound_trials(study: optuna.Study, place: object, *, final: bool = False) -> 
     try:
         trials = study.get_trials(deepcopy=False)
         about = study._storage.get_study_system_attrs(study._study_id)
+        # Only to see that they can be read.
         _ = study.user_attrs
     except UNREADABLE as e:
         raise _damaged(place, f"{_first_unreadable(study)} cannot be read: {_words(e)}") from e
@@ -101,6 +102,7 @@ def _problem(trial: FrozenTrial, needed: Iterable[str], objectives: int) -> str 
             return f"its architecture cannot be read: {e}"
     if trial.state == TrialState.COMPLETE and not _each(_finite)(trial.values):
         return f"its values are {shortened(trial.values)}, not finite numbers"
+    # Its end was kept and not told yet: `tell_kept` will need the rest.
     if trial.state == TrialState.RUNNING and "score" in attrs:
         if "pruned" not in attrs or (not attrs["pruned"] and "values" not in attrs):
             return "it has a score, and not what must come with it"
@@ -110,10 +112,12 @@ def _problem(trial: FrozenTrial, needed: Iterable[str], objectives: int) -> str 
 
 
 def _whole(value: object) -> bool:
+    """True and false are integers to Python, and no numbers to us."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _number(value: object) -> bool:
+    """Infinity and not-a-number pass, unlike in `_finite`."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -37,6 +37,7 @@ STATES = {
     "failed": TrialState.FAIL,
     "running": TrialState.RUNNING,
 }
+"""Our words for Optuna's states; a trial that waits is in none of them."""
 
 
 FINAL = " (final)"
@@ -62,6 +63,7 @@ def create_study(
         return
     if place.exists():
         return
+    # Renamed when whole, so that a file of the study's name is always a study that can be opened.
     unfinished = place.with_name(f".{place.name}.new")
     unfinished.unlink(missing_ok=True)
     with storage_errors(place):
@@ -79,6 +81,7 @@ def _create(
             storage=storage, study_name=name, directions=directions(objectives)
         )
     except optuna.exceptions.DuplicatedStudyError:
+        # From an earlier launch or another machine, whose facts stand.
         return
     # What Optuna's dashboard calls the objectives.
     storage.set_study_system_attr(study._study_id, METRIC_NAMES, list(objectives))
@@ -136,6 +139,7 @@ def write_quickly(storage: RDBStorage) -> None:
             connection.execute("PRAGMA synchronous=NORMAL")
 
     event.listen(storage.engine, "connect", prepare)
+    # Connections made before are without it, and are made anew.
     storage.engine.dispose()
 
 
@@ -156,6 +160,7 @@ def open_study(
 ) -> optuna.Study:
     """The main study: the one called `name`, by default the first one in the storage."""
     if name is None:
+        # The search's study is made before that of its final choice.
         name = min(storage.get_all_studies(), key=lambda study: study._study_id).study_name
     return optuna.load_study(study_name=name, storage=storage, sampler=sampler, pruner=pruner)
 
@@ -208,6 +213,7 @@ def storage_errors(place: StudyPlace | str) -> Iterator[None]:
     try:
         yield
     except _STORAGE_ERRORS as e:
+        # The innermost cause is in the driver's own words, without the statement that failed.
         cause: BaseException = e
         while cause.__cause__ is not None:
             cause = cause.__cause__

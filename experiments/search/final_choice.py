@@ -29,6 +29,7 @@ def choose(session: Session) -> Architecture | None:
     found = records.ranked(session.study.get_trials(deepcopy=False))[: final.top]
     if len(found) < 2:
         return None
+    # Beginning after `seed`, with which the search made all of its own readings.
     seeds = [(seed + 1 + i) % 2**32 for i in range(final.seeds)]
     session.log(f"final: the best {len(found)} trials, {len(seeds)} seeds each")
     ranked = _scored_again(session, found, seeds)
@@ -47,6 +48,7 @@ def _scored_again(session: Session, found: list[FrozenTrial], seeds: list[int]) 
         load_if_exists=True,
     )
     by = session.config.final.by
+    # Failed readings are among them: what failed is not tried again when a choice goes on.
     done = {
         (t.user_attrs["key"], t.user_attrs["seed"])
         for t in study.get_trials(deepcopy=False)

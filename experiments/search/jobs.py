@@ -48,7 +48,9 @@ def run_jobs(
 class _Jobs(TaskSource):
     def __init__(self, jobs: Iterable[Job], done: Callable[[Job, Outcome], None]) -> None:
         self._waiting, self._done = enumerate(jobs), done
+        # Number -> the job, and epoch -> its metrics.
         self._running: dict[int, tuple[Job, dict[int, Mapping[str, float]]]] = {}
+        # How many jobs there are is known only once `next` has come to the end of the iterator.
         self._all_given = False
 
     def next(self) -> Task | None:

@@ -51,6 +51,7 @@ def table_of(
         return LatencyTable.from_dict(section["measured"])
     if "table" in section:
         return LatencyTable.from_dict(_read(section["table"]), "latency.table")
+    # Of the whole space and always the same ones: the table depends on no budget and no seed.
     everything = space.within(None)
     rng = np.random.default_rng(0)
     sample = list(dict.fromkeys(everything.sample(rng, NETWORKS)))

@@ -50,6 +50,7 @@ def begin(run: RunDirectory, config: ExperimentConfig, settled: Settled) -> Prep
     if config.storage is not None:
         allowed = "NNI runs the trials of one machine: leave it out"
         raise InputError("storage", config.storage.url, allowed)
+    # Compared before anything is written: another experiment's run stays as it is.
     kept = run.read_config() if run.exists else None
     if kept is not None:
         check_continues(kept, config)

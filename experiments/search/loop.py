@@ -18,6 +18,7 @@ class LocalSearch(TaskSource):
             session.study, session.prepared.feasible, refuse=self._trials.fail, log=session.log
         )
         self.verdicts = self._trials.prunes
+        # The log first: it ends the trials whose scores were kept, and the rest may be adopted.
         self._proposer.take_stock(self._trials.take_stock())
         self._trials.show("")
 
@@ -39,6 +40,7 @@ class LocalSearch(TaskSource):
         return "exhausted" if self._proposer.exhausted else None
 
     def _new(self) -> Proposal | None:
+        # This ends: a refused trial is told as failed, which leaves one fewer open.
         while self._trials.open > 0:
             if (proposal := self._proposer.new()) is not None:
                 return proposal

@@ -51,6 +51,7 @@ class Proposer:
     def take_stock(self, trials: list[FrozenTrial], but: Collection[int] = ()) -> None:
         """Note what has been tried, and adopt what is running, save the numbers in `but`."""
         for trial in trials:
+            # An adopted one claims its key in `propose`; were it noted here, it would be refused.
             if trial.state == TrialState.RUNNING and trial.number not in but:
                 self._left.append(trial)
             elif "key" in trial.user_attrs:
@@ -61,6 +62,7 @@ class Proposer:
         while self._left:
             trial = self._left.popleft()
             self._log(f"trial {trial.number}: adopted from a run that ended early")
+            # Made in `propose`: making a Trial asks the sampler, which may fail or be exhausted.
             proposal = self.propose(functools.partial(Trial, self._study, trial._trial_id))
             if proposal is not None:
                 return proposal
@@ -68,6 +70,7 @@ class Proposer:
 
     def new(self) -> Proposal | None:
         """The strategy's next; None where that trial was refused, or the set is `exhausted`."""
+        # Looked at before asking, since every repeat that a strategy proposes uses up a trial.
         if self._feasible.holds_at_most(len(self._seen)):
             self.exhausted = True
         return None if self.exhausted else self.propose(self._study.ask)

@@ -53,6 +53,7 @@ class Rung:
 
 
 def is_control(number: int) -> bool:
+    """Whether the trial of this number is never stopped: the first few, then every tenth."""
     return number < CONTROLS or number % _EVERY == 0
 
 
@@ -60,11 +61,14 @@ def correlations(trials: Iterable[FrozenTrial], epochs: Sequence[int]) -> list[R
     """Kendall's tau of the scores at each epoch with the final ones, over the control trials."""
     from scipy.stats import kendalltau
 
+    # Controls alone: any other trial that finished was chosen by its scores at these rungs,
+    # and a correlation over the chosen tends to be too low.
     finished = [
         t for t in trials if t.state == TrialState.COMPLETE and t.values and is_control(t.number)
     ]
     rungs = []
     for epoch in epochs:
+        # Not where the rung is the trial's last epoch, which would be compared with itself.
         pairs = [
             (t.intermediate_values[epoch], t.values[0])
             for t in finished
@@ -94,6 +98,7 @@ class RungPruner(optuna.pruners.BasePruner):
     ) -> None:
         self.eta, self._warn = eta, warn
         self.epochs = rung_epochs(epochs, eta=eta, min_epochs=min_epochs)
+        # One more than there are rungs: the last bracket passes by all of them, and is never cut.
         most = len(self.epochs) + 1
         self.brackets = most if brackets is None else min(brackets, most)
         self._off: set[int] = set()
@@ -101,6 +106,8 @@ class RungPruner(optuna.pruners.BasePruner):
     def bracket(self, number: int) -> int:
         """How many first rungs a trial passes by; Hyperband's shares, in turns."""
         most = self.brackets - 1
+        # n of Hyperband's Algorithm 1, ceil(B / R * eta^s / (s + 1)) with B = (s_max + 1) R; the
+        # bracket with the most trials, s = s_max, has the earliest rung and is number 0.
         shares = [math.ceil((most + 1) / (s + 1) * self.eta**s) for s in range(most, -1, -1)]
         turn = number % sum(shares)
         return next(i for i, end in enumerate(accumulate(shares)) if turn < end)
@@ -124,6 +131,7 @@ class RungPruner(optuna.pruners.BasePruner):
         ]
         if len(others) + 1 < self.eta:
             return False
+        # Only those strictly better count, so equals go on together.
         better = sum(value > mine for value in others)
         return better >= max(1, (len(others) + 1) // self.eta)
 

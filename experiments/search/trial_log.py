@@ -109,6 +109,7 @@ class TrialLog:
             self._on_best(architecture)
 
     def start(self, proposal: Proposal) -> None:
+        """From here on the trial counts as running, whether or not a worker has it yet."""
         running = _Running(proposal.trial, proposal.architecture)
         self.running[proposal.trial.number] = running
         self.show("")
@@ -128,6 +129,7 @@ class TrialLog:
     def _report(self, event: Reported) -> bool:
         running = self.running[event.trial]
         score = event.metrics.get("score", event.metrics.get("accuracy"))
+        # An epoch that diverged is passed over: the final score says whether the trial failed.
         if score is None or not math.isfinite(score):
             return False
         running.curve[event.epoch] = score
@@ -156,6 +158,7 @@ class TrialLog:
             return
         kept = {"curve": list(event.curve), "pruned": event.pruned, "values": found}
         _keep(running.trial, event.metrics, **kept)
+        # Last: `take_stock` takes a kept score as the sign that all the rest is kept too.
         running.trial.set_user_attr("score", event.score)
         self._tell(event.trial, found, pruned=event.pruned)
 
@@ -194,7 +197,9 @@ class TrialLog:
         self.show(f"trial {ended.number}: {news}")
 
     def show(self, news: str) -> None:
+        """Tell whoever watches where the search stands; `news` as in `Progress`."""
         remaining = max(0, self._config.trials - self.done)
+        # By the trials that ended in this process: what earlier runs took is not in its clock.
         pace = (time.monotonic() - self._started) / self._done_here if self._done_here else None
         best_score, best = self.best if self.best else (None, None)
         self._watch(

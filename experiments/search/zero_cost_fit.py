@@ -96,9 +96,11 @@ def _measured(prepared: Prepared, setting: ZeroCostUse, log_path: Path) -> dict[
         asked = (Job(feasible.point(row), config.seed) for row in drawn)
         if not run_jobs(asked, pool, done, stopped=lambda: stop.asked):
             raise RunError(f"stopped while {setting.measure} was being measured")
+    # Workers end in any order; the sums of a fit are to be the same every time.
     rows = sorted(found)
     scores = np.array([found[row] for row in rows])
     if setting.measure in _LOGARITHM:
+        # A measure of 0 has no logarithm; it gets one below all others.
         scores = np.log(np.maximum(scores, np.finfo(float).tiny))
     if setting.best == "lowest":
         scores = -scores
@@ -109,6 +111,7 @@ def _measured(prepared: Prepared, setting: ZeroCostUse, log_path: Path) -> dict[
         everything = np.array(list(feasible.indices_in_order()))
     else:
         everything = feasible.sample_indices(rng, _DRAWS)
+    # "higher" gives one of the sums themselves, so that some architecture meets the limit.
     least = int(np.quantile(fit.of(everything), 1 - setting.keep, method="higher"))
     return {
         "effects": [list(row) for row in fit.effects],

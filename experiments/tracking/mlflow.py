@@ -55,6 +55,7 @@ class MLflow:
                 page_token=token,
             )
             for run in page:
+                # `add` sets the status last, so a run that still runs was left half written.
                 if run.info.status == "RUNNING":
                     self._client.delete_run(run.info.run_id)
                 else:
@@ -78,6 +79,7 @@ class MLflow:
         ]
         params = [Param(name, str(value)) for name, value in record.choices.items()]
         self._client.log_batch(run.info.run_id, metrics=metrics, params=params)
+        # Last: until then the run reads as unfinished and is added anew by the next launch.
         status = "FAILED" if record.state == "failed" else "FINISHED"
         self._client.set_terminated(run.info.run_id, status=status, end_time=now)
 

@@ -45,6 +45,7 @@ def record_of(trial: FrozenTrial) -> Record | None:
         return None
     architecture = Architecture.from_dict(attrs["architecture"])
     metrics = records.metrics_of(trial)
+    # The trial's own attributes win over metrics of the same name.
     for name in ("score", "flops", "params", "latency_ms"):
         if attrs.get(name) is not None:
             metrics[name] = attrs[name]
@@ -63,6 +64,7 @@ def record_of(trial: FrozenTrial) -> Record | None:
 
 
 def choices_of(architecture: Architecture) -> dict[str, str | float]:
+    """As `Record.choices`; stages and blocks are counted from 1."""
     found: dict[str, str | float] = {}
     for i, stage in enumerate(architecture.stages, 1):
         blocks = {f"stage{i}": stage} if isinstance(stage, Choice) else {}

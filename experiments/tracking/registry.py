@@ -20,13 +20,17 @@ class Tracker(Protocol):
         """The numbers of the run's trials that need not be added again."""
         ...
 
-    def add(self, record: Record) -> None: ...
+    def add(self, record: Record) -> None:
+        """Copy a trial that is not known. Any error gives the tracker up for this launch."""
+        ...
 
     def pass_over(self, record: Record) -> None:
         """In place of `add`, for a trial that is known."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Called once, after the last trial; not after an error."""
+        ...
 
 
 def _tensorboard(run: Path, experiment: str, identity: str) -> Tracker:
@@ -61,4 +65,5 @@ def check_trackers(names: Sequence[str], key: str = "track") -> None:
 def open_trackers(
     names: Sequence[str], run: Path, experiment: str, identity: str
 ) -> dict[str, Tracker]:
+    """A tracker for each name, in their order. InputError as `TRACKERS` says."""
     return {name: TRACKERS[name](run, experiment, identity) for name in names}

@@ -55,6 +55,8 @@ class Tracking:
         if not self._names:
             return self
         identity = identity_of(self._study)
+        # All are opened before the first thread starts: a tool that is missing ends the launch with
+        # nothing left running.
         made = open_trackers(self._names, self._run.path, self._study.study_name, identity)
         self._feeds = [_Feed(name, tracker, self._run.log) for name, tracker in made.items()]
         for name, tracker in made.items():
@@ -73,6 +75,7 @@ class Tracking:
     def __exit__(self, *exception: object) -> None:
         for feed in self._feeds:
             feed.put(None)
+        # One deadline for all, which work side by side: the end of a search waits for it once.
         deadline = time.monotonic() + _LINGER
         for feed in self._feeds:
             feed.wait(max(0.0, deadline - time.monotonic()))
@@ -137,6 +140,7 @@ def track_run(run: RunDirectory, names: Sequence[str]) -> dict[str, tuple[str, i
             identity = identity_of(study) if names else ""
             name = study.study_name
     finally:
+        # The database is let go before any tracker is asked, for a server may be slow.
         storage.engine.dispose()
     found = [record for record in map(record_of, trials) if record is not None]
     trackers = open_trackers(names, run.path, name, identity)

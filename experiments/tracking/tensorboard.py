@@ -41,6 +41,8 @@ class TensorBoard:
     def add(self, record: Record) -> None:
         self._add_to_search(record)
         target = self._folder / f"trial-{record.number:04d}"
+        # The leading dot keeps it out of `known`'s pattern; renaming at the end makes it whole or
+        # absent.
         unfinished = self._folder / f".{target.name}.tmp"
         shutil.rmtree(unfinished, ignore_errors=True)
         out = writer(unfinished)
@@ -66,4 +68,5 @@ class TensorBoard:
         if record.score is not None:
             self._best = record.score if self._best is None else max(self._best, record.score)
             self._search.add_scalar("search/best score", self._best, record.number)
+        # People watch a search while it runs.
         self._search.flush()

@@ -30,6 +30,7 @@ class Channel:
         """Raises OSError when the other end is gone."""
         line = json.dumps({"kind": kind, **content}).encode() + b"\n"
         if files:
+            # The descriptors go with the first bytes; what was not taken with them follows.
             line = line[socket.send_fds(self._socket, [line], files) :]
         self._socket.sendall(line)
 
@@ -42,6 +43,7 @@ class Channel:
         self.files += files
         if not chunk:
             return None
+        # What follows the last newline is the beginning of a message still on its way.
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         return [json.loads(line) for line in lines]
 

@@ -21,6 +21,11 @@ class Reported:
 
 @dataclass(frozen=True)
 class Scored:
+    """The evaluation has ended with a score; `pruned`: a verdict has ended it before its time.
+
+    `curve`: the score after each epoch, empty where the evaluator has none.
+    """
+
     trial: int
     score: float
     metrics: Mapping[str, float]
@@ -30,6 +35,8 @@ class Scored:
 
 @dataclass(frozen=True)
 class Failed:
+    """The evaluation has given no score; `reason` says why, in one line."""
+
     trial: int
     reason: str
 

@@ -40,6 +40,8 @@ def main(fd: int, preload: Sequence[str]) -> None:
     for name in preload:
         importlib.import_module(name)
 
+    # `select` goes on after a signal, so a child's end writes to a pipe. The handler does nothing,
+    # but without a handler nothing would be written.
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -59,6 +61,7 @@ def main(fd: int, preload: Sequence[str]) -> None:
             else:
                 os.read(woken, 4096)
         _reap(names, control)
+    # All are killed before any is waited for, so that they end side by side.
     for pid in names:
         os.kill(pid, signal.SIGKILL)
     for pid in names:
@@ -81,6 +84,7 @@ def _obey(control: Channel, names: dict[int, int]) -> bool:
             names[pid] = message["worker"]
             control.send("started", worker=message["worker"], pid=pid)
         else:
+            # What is in `names` has not been waited for: its id cannot be another process's yet.
             for pid, name in names.items():
                 if name == message["worker"]:
                     os.kill(pid, signal.SIGKILL)
@@ -101,8 +105,10 @@ def _become_worker(control: Channel, end: int, parent: int) -> NoReturn:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # A copy kept here would hide the server's end from the parent.
         control.close()
         die_with_parent()
+        # The server died before the kernel was asked, and no signal will come.
         if os.getppid() != parent:
             os._exit(0)
         from .worker import work

@@ -24,6 +24,7 @@ class ForkServer:
 
     def __init__(self, log: Path, preload: Sequence[str] = ()) -> None:
         ours, theirs = socket.socketpair()
+        # These go before the user's own values: workers are counted as one core each.
         one_thread = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         # Ctrl-C reaches the whole group; the parent decides what it means, so the others inherit it
         # blocked. Blocked here, it is delivered to the parent just after, never lost.
@@ -66,9 +67,11 @@ class ForkServer:
 
     def close(self) -> int:
         """End it and all its workers, and return its exit code."""
+        # The closing tells it to kill its workers and end.
         self._channel.close()
         try:
             return self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
+            # Its workers die with it, see `die_with_parent`.
             self._process.kill()
             return self._process.wait()

@@ -78,6 +78,7 @@ class WorkerPool:
         self._starts = Starts(log)
         self._selector = selectors.DefaultSelector()
         self._wake_read, self._wake_write = os.pipe()
+        # A signal handler writes to it and must never wait; a pipe that is full wakes all the same.
         os.set_blocking(self._wake_write, False)
         self._selector.register(self._wake_read, selectors.EVENT_READ)
 
@@ -100,6 +101,7 @@ class WorkerPool:
 
     @property
     def pids(self) -> list[int]:
+        """Of the workers that the fork server has said it started."""
         return [worker.pid for worker in self._workers.values() if worker.pid is not None]
 
     @property
@@ -112,7 +114,7 @@ class WorkerPool:
     ) -> None:
         """Hand `architecture` to an idle worker; what becomes of it comes back from `wait`.
 
-        With `verdicts` the worker waits for `verdict` after each of its reports.
+        There must be an idle one. With `verdicts` it waits for `verdict` after each of its reports.
         """
         worker = next(w for w in self._workers.values() if not w.waited_for)
         worker.trial, worker.since = trial, time.monotonic()
@@ -122,6 +124,7 @@ class WorkerPool:
             )
 
     def verdict(self, trial: int, *, stop: bool) -> None:
+        """The answer to a report that the worker waits for; nothing where the trial is over."""
         for worker in self._workers.values():
             if worker.trial == trial:
                 with suppress(OSError):
@@ -175,6 +178,7 @@ class WorkerPool:
             raise self._starts.error(message["reason"])
         if kind == "unusable":
             raise InputError(message["key"], message["value"], message["allowed"])
+        # Once ready, a worker speaks only of the one trial it holds.
         assert worker.trial is not None
         if kind == "report":
             return [Reported(worker.trial, **message)]
@@ -202,6 +206,7 @@ class WorkerPool:
 
     def _ended(self, worker: _Worker, code: int) -> list[Event]:
         events: list[Event] = []
+        # Its last words, a score perhaps, count before the way it ended.
         while worker.channel in self._selector.get_map():
             events += self._listen(worker)
         reason = worker.stopped or in_words(code)
@@ -217,6 +222,7 @@ class WorkerPool:
         return max(0.0, min([seconds, *(limit - time.monotonic() for limit in limits)]))
 
     def _limit(self, worker: _Worker) -> float:
+        # Killed already: a deadline in the past would make every `wait` return at once.
         if worker.stopped:
             return float("inf")
         if not worker.ready:
@@ -238,6 +244,7 @@ class WorkerPool:
         return f"took longer than {limit}, and was stopped"
 
     def _replace(self, worker: _Worker) -> None:
+        # After its own end too: the server then knows no such worker, and does nothing.
         self._forget(worker)
         self._server.kill(worker.number)
         self._start(worker.device)
@@ -253,8 +260,10 @@ class WorkerPool:
         worker = _Worker(next(self._numbers), Channel(ours), device)
         self._workers[worker.number] = worker
         self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+        # Our copy is closed once it is sent: with it open, the worker's end would not show here.
         with theirs:
             self._server.start(worker.number, theirs.fileno())
+        # Where the server has just gone, `wait` will hear of it and replace it.
         with suppress(OSError):
             told = {"device": device, "memory_share": self._memory_share(device)}
             worker.channel.send("setup", **{**self._setup, **told})
@@ -285,6 +294,8 @@ class WorkerPool:
         workers = list(self._workers.values())
         code = self._close_server()
         reason = in_words(code)
+        # Dying before any worker is ready counts as a start cut short, so that a server which can
+        # never start is not replaced for ever.
         if not any(worker.ready for worker in workers):
             self._starts.cut_short(code, reason)
         self._open_server()

@@ -65,6 +65,7 @@ def worker_slots(
 
 def spread(devices: Sequence[str], fit: Sequence[int], most: int) -> list[str]:
     """One device after another, each as often as it has room, in all `most` at most, and one."""
+    # In round i every device with room for more than i workers gets one.
     rounds = range(min(_MOST_ON_A_GPU, max(fit, default=0)))
     slots = [device for i in rounds for device, room in zip(devices, fit, strict=True) if i < room]
     return slots[: max(1, most)] or [devices[0]]
@@ -81,12 +82,14 @@ def gpu_memory(devices: Sequence[str]) -> list[int]:
         done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120)
         return [int(line) for line in done.stdout.split()]
     except (OSError, ValueError, subprocess.SubprocessError):
+        # Nothing is known: a guess with room for a small worker or two.
         return [2 * _GPU_WORKER_BYTES] * len(devices)
 
 
 def _cores() -> int:
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    # A container's limit on processor time (cgroup v2), which affinity does not show.
     with suppress(OSError, ValueError):
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         if quota != "max":
@@ -103,6 +106,7 @@ def _free_memory() -> int:
         free = int(available.split()[1]) * 1024
     with suppress(OSError, ValueError):
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        # The page cache counts as used: we accept that this may give too few workers.
         used = int(Path("/sys/fs/cgroup/memory.current").read_text())
         if limit != "max":
             free = min(free, int(limit) - used)

@@ -29,6 +29,7 @@ def work(channel: Channel) -> None:
     """Serve until the process is ended from outside, or the setup cannot be used."""
     torch.set_num_threads(1)
     inbox: Inbox = queue.SimpleQueue()
+    # In a thread, so that the parent's end is noticed in the middle of a training too.
     threading.Thread(target=_listen, args=(channel, inbox), daemon=True).start()
     setup = inbox.get()
     try:
@@ -61,6 +62,7 @@ def _evaluate(
 ) -> None:
     def report(epoch: int, metrics: Mapping[str, float]) -> bool:
         channel.send("report", epoch=epoch, metrics=dict(metrics))
+        # While a trial is on, the parent sends verdicts alone: the next message is the answer.
         return bool(job["verdicts"] and inbox.get()["stop"])
 
     try:

@@ -36,13 +36,17 @@ def tabulated(
     for slot in slots:
         options, steps = _buildable(slot, arriving, excluded, place_of(slot), left_out)
         if not any(option is not None for option in options):
+            # A number that fits nowhere is the better message, so it is looked for first.
             left_out.check()
             why = "; ".join([f"nothing is left to choose for {slot.name}", *left_out.notes])
             raise InputError(f"{place_of(slot)}.conv", "this list", why)
+        # Equal states are one column of the next tables, whatever way led to them. First met, first
+        # numbered (by option, then by state): `slot_parts` relies on the same order.
         leaving = list(dict.fromkeys(s[1] for row in steps for s in row if isinstance(s, tuple)))
         positions.append(_position(slot, options, steps, leaving))
         kept.append(options)
         arriving = leaving
+    # A chain has a cost after its last position but none before its first: the stem goes here.
     positions[0].cost[...] += np.array(start[0])[:, None, None]
     final = np.array([end(state.signal) for state in arriving], dtype=np.int64).T
     return Chain(tuple(positions), final, COSTS), kept
@@ -89,8 +93,11 @@ def _position(
         factors[name] = tuple(dict.fromkeys(values))
         columns.append([factors[name].index(value) for value in values])
     index = {state: i for i, state in enumerate(leaving)}
+    # Steps that are not allowed still need a cost and a state in range: costs are looked up for
+    # all of them, and `allowed` is applied apart.
     nothing = (LayerCost(), leaving[0])
     table = [[step if isinstance(step, tuple) else nothing for step in row] for row in steps]
+    # (n_options, n_states_before, n_costs), turned round below.
     costs = np.array([[cost for cost, _ in row] for row in table], dtype=np.int64)
     return Position(
         name=slot.name,

@@ -21,6 +21,8 @@ Bools = NDArray[np.bool_]
 Indices = tuple[int, ...]
 """A point as the option chosen at each position."""
 
+# As FAR ("no way") in feasible/extremes.py: a sum of costs is less,
+# and the two together fit int64.
 _GREATEST_COST = 2**62
 
 
@@ -46,6 +48,7 @@ class Position:
     def __post_init__(self) -> None:
         for name, dtype in (("options", int), ("cost", int), ("state", int), ("allowed", bool)):
             given = np.asarray(getattr(self, name))
+            # Counts are exact only for integers, so floats are refused, not rounded.
             if dtype is int and given.dtype.kind not in "iu":
                 raise ValueError(f"{self.name}.{name}: integers are needed, not {given.dtype}")
             object.__setattr__(self, name, given.astype(np.int64 if dtype is int else np.bool_))
@@ -115,6 +118,7 @@ class Chain:
         names = [name for position in self.positions for name in position.factors]
         if len(set(names)) != len(names):
             raise ValueError("two factors share a name")
+        # A bound for all costs at once: the greatest entry of each position, in whichever row.
         greatest = sum(int(np.abs(position.cost).max()) for position in self.positions)
         if greatest + int(np.abs(self.final).max()) >= _GREATEST_COST:
             raise ValueError("the costs add up beyond 2**62")
@@ -134,6 +138,7 @@ class Chain:
     @cached_property
     def size(self) -> int:
         """The exact number of points (allowed combinations of options)."""
+        # Python ints, since the points may be more than int64 holds.
         ways = [1]
         for i, position in enumerate(self.positions):
             arriving, ways = ways, [0] * self.n_states(i + 1)
@@ -147,7 +152,7 @@ class Chain:
         return {name: labels for place in self.positions for name, labels in place.factors.items()}
 
     def cost_of(self, indices: Ints) -> Ints:
-        """(n, n_positions) options -> (n, n_costs)."""
+        """(n, n_positions) options -> (n, n_costs); without meaning where `allows` is False."""
         state = np.zeros(len(indices), dtype=np.int64)
         total = np.zeros((len(self.costs), len(indices)), dtype=np.int64)
         for position, chosen in zip(self.positions, indices.T, strict=True):

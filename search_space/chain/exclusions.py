@@ -28,7 +28,10 @@ def exclusions(rules: Any, stages: int) -> list[Mapping[str, Any]]:
 
 
 def matches(rule: Mapping[str, Any], facts: Mapping[str, Any]) -> bool:
-    """Whether a rule excludes what `facts` say: every key has its value, or one of a list's."""
+    """Whether a rule excludes what `facts` say: every key has its value, or one of a list's.
+
+    A key that `facts` lack matches only null.
+    """
     return all(
         facts.get(name) in (value if isinstance(value, list | tuple) else [value])
         for name, value in rule.items()

@@ -40,6 +40,7 @@ def with_latency(chain: Chain, parts: SpaceParts, times: Mapping[str, int]) -> C
     positions = []
     for number, (position, rows) in enumerate(zip(chain.positions, parts.positions, strict=True)):
         row = np.array([[time_of(part) for part in options] for options in rows], dtype=np.int64)
+        # The stem is paid once, with the first position, as for the counted costs.
         if number == 0:
             row = row + time_of(parts.stem)
         positions.append(replace(position, cost=np.concatenate([position.cost, row[None]])))

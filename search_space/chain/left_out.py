@@ -26,6 +26,7 @@ class LeftOut:
             self.notes.append(text)
 
     def keep(self, place: str, choice: Choice) -> None:
+        """`choice` can be built in a slot of the list `place`, so none of its numbers is wrong."""
         self._kept.update(_numbers(place, choice))
 
     def drop(self, place: str, where: str, choice: Choice, reason: NotBuildable) -> None:
@@ -40,6 +41,8 @@ class LeftOut:
     def check(self) -> None:
         """Raises InputError for a number that was kept nowhere: one its reason is about, if any."""
         lost = [item for item in self._reason.items() if item[0] not in self._kept]
+        # A choice that is dropped puts all its numbers in doubt; the ones that its reason names
+        # go first.
         lost.sort(key=lambda item: item[0][1] not in str(item[1]).split())
         for (place, name, value), reason in lost:
             raise InputError(f"{place}.{name}", value, str(reason))

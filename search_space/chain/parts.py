@@ -37,7 +37,10 @@ class Part:
         return nn.Sequential(*[block.build() for block in self.blocks])
 
     def input_shapes(self, batch: int) -> list[tuple[int, int, int, int]]:
-        """Of the one tensor that it takes, or of the pair (high, low)."""
+        """(N, C, H, W) of the one tensor that it takes, or of the pair (high, low).
+
+        The low-frequency tensor has half the height and width.
+        """
         source = self.source
         high = (batch, source.high, source.height, source.width)
         if source.alpha == 0:

@@ -54,11 +54,14 @@ def fitted(chain: Chain, indices: Ints, scores: Sequence[float] | Floats) -> Add
     centred = chosen - chosen.mean(axis=0)
     solved = np.linalg.solve(centred.T @ centred + _RIDGE * np.eye(starts[-1]), centred.T)
     weights = solved @ y
+    # Leave-one-out residuals without refitting: residual / (1 - influence), where influence is
+    # the diagonal of the hat matrix; the fitted mean adds 1 / n to it.
     influence = np.einsum("ij,ji->i", centred, solved) + 1 / len(y)
     left_out = (y - centred @ weights) / np.maximum(1 - influence, 1e-9)
     explained = 1 - float((left_out**2).sum() / max(float((y**2).sum()), 1e-12))
     effects = []
     for start, end in pairwise(starts):
+        # Each position counts from its least effect, which shifts every point's score alike.
         row = np.round(_UNIT * weights[start:end]).astype(np.int64)
         effects.append(tuple((row - row.min()).tolist()))
     return Additive(tuple(effects), explained)

@@ -24,6 +24,8 @@ ABSENT = "-"
 
 
 class State(NamedTuple):
+    """What is handed on. `ended`: a block was absent, so the rest of its stage is too."""
+
     signal: Signal
     ended: bool = False
 
@@ -111,6 +113,7 @@ class BlockSlot:
 
     @property
     def depths(self) -> tuple[int, ...]:
+        """The numbers of blocks that the stage may have."""
         return self.listed.listed("depth") or (self.backbone.stages[self.stage - 1].depth,)
 
     def options(self) -> Iterator[Option]:
@@ -127,6 +130,7 @@ class BlockSlot:
     def after(self, state: State, option: Option) -> tuple[LayerCost, State] | None:
         ended = state.ended and self.number > 0
         if option is None:
+            # The first absent block, counted from 0, is the stage's depth: it must be a listed one.
             if not ended and self.number not in self.depths:
                 return None
             return LayerCost(), self._handed(State(state.signal, ended=True))
@@ -139,6 +143,7 @@ class BlockSlot:
         return cost, self._handed(State(signal))
 
     def blocks(self, state: State, option: Option) -> tuple[Block, ...]:
+        # What ends a stage belongs to its last slot, even where that block is absent.
         last = self.number + 1 == max(self.depths)
         if option is None:
             return stage_end(self.backbone, state.signal) if last else ()
@@ -149,6 +154,7 @@ class BlockSlot:
         return (block, *(stage_end(self.backbone, block.out) if last else ()))
 
     def _width(self, signal: Signal) -> float:
+        """The width that the first block chose, read off the channels that it made."""
         planes = self.backbone.stages[self.stage - 1].planes * self.backbone.expansion
         return signal.channels / planes
 
@@ -180,6 +186,7 @@ def assembled(slots: list[Slot], chosen: list[Option]) -> tuple[StageChoice, ...
             assert options[0] is not None
             stages.append(options[0])
         else:
+            # Only the first block's option holds the stage's width.
             blocks = [option for option in options if option is not None]
             stages.append(tuple(block.replaced(width=blocks[0].width) for block in blocks))
     return tuple(stages)

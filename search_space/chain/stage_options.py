@@ -54,6 +54,7 @@ class StageOptions:
                 if not number.optional and number.name not in values:
                     needed = f"{conv} needs a list of {number.name} values"
                     raise InputError(f"{key}.{number.name}", None, needed)
+        # Arguments are evaluated in order: `values` no longer holds conv when it is passed.
         return cls(values.pop("conv"), values)
 
     def to_config(self) -> dict[str, Any]:

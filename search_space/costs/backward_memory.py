@@ -30,12 +30,15 @@ def backward_bytes(blocks: tuple[Block, ...], *, keeps_source: bool = False) -> 
         if block.shortcut:
             # What the shortcut reads is what the path reads, already counted.
             total += _row(block.shortcut, False) - _read(block.shortcut[0])
+        # A residual block ends in an in-place ReLU, which keeps what it gives.
         keeps_source = block.residual or _kept(block.path[-1]).out
     return total
 
 
 def _row(layers: tuple[Layer, ...], keeps_source: bool) -> int:
     total, kept = 0, keeps_source
+    # A map between two layers is one storage: it counts once, with the layer that reads it,
+    # if either of the two keeps it (`kept`: the one before does).
     for layer in layers:
         mine = _kept(layer)
         if kept or mine.source:

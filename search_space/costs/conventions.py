@@ -36,6 +36,7 @@ def extras_of(architecture: Architecture, convention: str) -> list[str]:
     for stage in architecture.stages:
         choices += [stage] if isinstance(stage, Choice) else stage
     counted = [extra for choice in choices for extra in OPERATORS[choice.conv].counts]
+    # Once each: stages that name the same extra must not add it twice.
     return list(dict.fromkeys(counted))
 
 

@@ -95,6 +95,7 @@ def cost(architecture: Any, convention: Any = "multiply-adds") -> Cost | LayerCo
 
 @lru_cache(maxsize=65536)
 def architecture_cost(architecture: Architecture, convention: str) -> Cost:
+    """As `cost` of an architecture, kept for the next time. Raises InputError."""
     extras = extras_of(architecture, convention)
     backbone = get_backbone(architecture.backbone)
     check_stage_count(backbone, len(architecture.stages), "stages")
@@ -107,12 +108,14 @@ def architecture_cost(architecture: Architecture, convention: str) -> Cost:
             raise InputError(f"stages[{index + 1}]", str(choice), str(e)) from e
         parts.append(stage)
     parts.append(head_cost(architecture.backbone, signal, architecture.classes))
+    # The cached parts are plain multiply-adds; what papers add is counted from the plan again.
     if extras:
         added = [extra_flops(blocks, extras) for blocks in _rows(plan(architecture))]
         parts = [
             part._replace(flops=part.flops + more) for part, more in zip(parts, added, strict=True)
         ]
     whole = PartCost(*map(sum, zip(*parts, strict=True)))
+    # Cost begins with the fields of PartCost, in their order.
     return Cost(*whole, parts[0], tuple(parts[1:-1]), parts[-1], convention)
 
 
@@ -129,6 +132,7 @@ def stage_cost(
     blocks = plan_stage(get_backbone(backbone), index, source, choice)
     costs = [block.cost() for block in blocks]
     flops, params, activations = map(sum, zip(*costs, strict=True))
+    # A stage begins with a convolution, which keeps what it reads; what gave it does not matter.
     return PartCost(flops, params, activations, backward_bytes(blocks)), blocks[-1].out
 
 

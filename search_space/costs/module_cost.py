@@ -34,6 +34,7 @@ def module_cost(module: nn.Module, example: Example) -> LayerCost:
     batch = len(next(each for each in arguments if isinstance(each, Tensor)))
     counter = _Counter()
     sparse = [layer for layer in module.modules() if _shape_of(layer)]
+    # Between its two hooks such a layer's own operations, zeros included, are not counted.
     hooks = [layer.register_forward_pre_hook(counter.pause) for layer in sparse]
     hooks += [layer.register_forward_hook(counter.take) for layer in sparse]
     training = [layer for layer in module.modules() if layer.training]
@@ -47,6 +48,7 @@ def module_cost(module: nn.Module, example: Example) -> LayerCost:
         torch.backends.mha.set_fastpath_enabled(fast)
         for hook in hooks:
             hook.remove()
+        # One by one: train() would also switch layers that were in evaluation before.
         for layer in training:
             layer.training = True
     params = sum(parameter.numel() for parameter in module.parameters())
@@ -84,6 +86,7 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._paused = False
         shape = _shape_of(layer)
         assert shape is not None
+        # out.numel() // C_out is N * H' * W'.
         self.flops += out.numel() // out.shape[1] * shape.weights
         self.elements += out.numel()
 
@@ -101,6 +104,7 @@ def _convolution(args: tuple[Any, ...]) -> tuple[bool, int]:
 
 
 def _matrix(second: int) -> Callable[[tuple[Any, ...]], tuple[bool, int]]:
+    # Of (n, k) @ (k, m): k for each output; `second` is the (k, m) matrix's place in the arguments.
     return lambda args: (False, int(args[second].shape[0]))
 
 

@@ -119,12 +119,17 @@ class _Axis:
         last = reach if high is None else min(reach, high - least.total)
         first = 0 if low is None else max(0, low - least.total)
         reduced = [least.reduced(i) for i in range(len(chain))]
+        # A step beyond the limit by itself is in no point within it, so it may not set the width.
         possible = [step[step <= last] for step in reduced]
         unit = int(np.gcd.reduce(np.concatenate(possible))) or 1
+        # Bins as wide as the steps' common divisor lose nothing. Else the + 1 keeps the bins,
+        # last // width + 1, to at most `most_bins`.
         width = unit if last // unit < most_bins else last // most_bins + 1
         # What flooring can lose of a point's cost, all steps together.
         lost = sum(int((step % width).max(initial=0)) for step in possible)
         bins = last // width + 1
+        # A point of b bins costs from b * width to b * width + lost, which gives both windows;
+        # -(-x // y) rounds up.
         return cls(
             bins,
             [np.where(step <= last, step // width, bins) for step in reduced],

@@ -38,10 +38,13 @@ def in_order(
     # (reduced cost so far, options so far, state before the last of them, its rank there)
     heap: list[tuple[int, Indices, int, int]] = [(0, (ranked[0][0][0][1],), 0, 0)]
     in_vain = 0
+    # `above` is the cost of the best completion of `begun`: the best option at each later position
+    # adds 0. So what is taken out next is never better than what was yielded before.
     while heap and (patience is None or in_vain < patience):
         in_vain += 1
         above, begun, state, rank = heapq.heappop(heap)
         here = ranked[len(begun) - 1][state]
+        # First, since it may meet the limits even where `begun` is hopeless.
         if rank + 1 < len(here):
             following, option = here[rank + 1]
             sibling = above - here[rank][0] + following
@@ -68,7 +71,7 @@ def _ranked(togo: ToGo, i: int) -> list[Ranked]:
 
 
 def _reach(togo: ToGo, row: int, limits: Limits) -> int:
-    """The greatest reduced cost within the limit that lies ahead."""
+    """The greatest reduced cost within the limit that lies ahead, which some point must meet."""
     low, high = limits.rows.get(row, (None, None))
     ahead = high if togo.sign > 0 else low
     return int(FAR) if ahead is None else abs(ahead - togo.total)

@@ -20,6 +20,7 @@ def numbered(halves: MeetInTheMiddle, numbers: Ints, low: int | None, high: int 
     rows = np.zeros((len(numbers), len(halves.chain)), dtype=np.int64)
     offset = 0
     for state, left, right in halves.joined():
+        # Numbers run by state at the cut, then left cost, then way to it, then way on the right.
         before = right.ways_before()
         first, last = window(left, right, low, high)
         partners = before[last] - before[first]
@@ -30,6 +31,8 @@ def numbered(halves: MeetInTheMiddle, numbers: Ints, low: int | None, high: int 
         offset += int(up_to[-1])
         at = np.searchsorted(up_to, number, "right") - 1
         left_way, right_way = np.divmod(number - up_to[at], partners[at].astype(np.int64))
+        # From a number within the window to one among all ways of the right half, then to the cost
+        # it falls to and the way to that cost.
         right_way += before[first[at]].astype(np.int64)
         there = np.searchsorted(before, right_way, "right") - 1
         right_way -= before[there].astype(np.int64)
@@ -52,6 +55,7 @@ def in_windows(halves: MeetInTheMiddle, low: int, high: int | None) -> Iterator[
         if n > _WINDOW_POINTS and width > 1:
             width = max(1, width * _WINDOW_POINTS // (2 * n))
             continue
+        # Several slices only at width 1, where all cost alike, so sorting within each is enough.
         for start in range(0, n, _WINDOW_POINTS):
             numbers = np.arange(start, min(n, start + _WINDOW_POINTS))
             rows = numbered(halves, numbers, found, end)
@@ -72,6 +76,7 @@ def _trace_left(halves: MeetInTheMiddle, rows: Ints, state: Ints, cost: Ints, wa
 
 
 def _trace_right(halves: MeetInTheMiddle, rows: Ints, state: Ints, cost: Ints, way: Ints) -> None:
+    """Fill in the options from the cut on; `cost` is what is still to be paid, the end included."""
     for i in range(halves.cut, len(halves.chain)):
         going = [
             (before, after, option, halves.rights[i + 1][after], added)
@@ -96,6 +101,7 @@ def _step(
         wanted = cost[mine] - added
         at = np.minimum(np.searchsorted(sums.costs, wanted), len(sums.costs) - 1)
         ways = np.where(sums.costs[at] == wanted, sums.ways[at], 0).astype(np.int64)
+        # A way's number runs through the steps in turn; it goes to the first whose ways exceed it.
         taken = way[mine] < ways
         way[mine] -= np.where(taken, 0, ways)
         chosen = mine[taken]

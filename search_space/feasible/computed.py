@@ -60,6 +60,7 @@ class Computed:
     def empty(self) -> bool:
         """Whether there certainly is no point; where several limits meet it may be missed."""
         ends = [end for limit in self.limits.rows.values() for end in limit if end is not None]
+        # One end alone is met by some point, or the set would have been refused before.
         if len(ends) < 2:
             return False
         if self._listed is not None:
@@ -69,6 +70,7 @@ class Computed:
     def sample(self, rng: np.random.Generator, n: int) -> Ints:
         if self._listed is not None:
             return self._listed.sample(rng, n)
+        # Draws would hardly ever be kept here, while every number below the count is a point.
         if self._rare and self._halves is not None and self.count < _INT64:
             ((_, limit),) = self.limits.rows.items()
             return numbered(self._halves, rng.integers(self.count, size=n), *limit)
@@ -83,6 +85,7 @@ class Computed:
         if low is None:
             yield from in_order(self.chain, 0, self.limits)
             return
+        # Not `_halves`, which is of the limited cost and None where several are limited.
         for rows in in_windows(MeetInTheMiddle(self.chain, 0), low, high):
             kept = self.limits.met_by(self.chain.cost_of(rows))
             yield from map(tuple, rows[kept].tolist())
@@ -124,6 +127,8 @@ class Computed:
             costs = self.chain.cost_of(around)
             good = self.chain.allows(around) & self.limits.met_by(costs)
             rows = np.concatenate([best[None], around[good]])
+            # `best` is the first row, so it wins ties:
+            # the climb goes on only for a strictly better one.
             if (sign * self.chain.cost_of(rows)[:, 0]).argmin() == 0:
                 return tuple(best.tolist())
 

@@ -117,6 +117,7 @@ class Enumerated(InMemory):
             added = position.cost[row][state]
             if i == len(chain) - 1:
                 added = added + chain.final[row][position.state[state]]
+            # Combinations so far, in runs as long as `state`, by the options here.
             total = (total.reshape(-1, len(state), 1) + added).reshape(-1)
         return total
 

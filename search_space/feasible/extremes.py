@@ -32,6 +32,7 @@ class ToGo:
         for position in reversed(chain.positions):
             following = least[-1][position.state]
             through = np.minimum(sign * position.cost[cost] + following, FAR)
+            # `following` tells what is blocked, since a negative cost brings FAR below itself.
             blocked = ~position.allowed | (following >= FAR)
             least.append(np.where(blocked, FAR, through).min(axis=1))
         return cls(chain, cost, sign, tuple(reversed(least)))

@@ -33,6 +33,7 @@ def chain_from_table(
         if pair not in neighbours:
             raise InputError("coupling", pair, "a pair (left, right) of neighbouring positions")
     positions = []
+    # (n_states, n_options here): what the coupling with the left neighbour adds.
     arriving: Ints = np.zeros((1, len(options[names[0]])), dtype=np.int64)
     for i, name in enumerate(names):
         labels = tuple(options[name])
@@ -83,6 +84,7 @@ def chain_from_points(
     positions = []
     for i, name in enumerate(names):
         n_options = len(labels[name])
+        # A step is a beginning and an option; the distinct ones are the next position's states.
         steps, after = np.unique(before * n_options + rows[:, i], return_inverse=True)
         state: Ints = np.zeros((int(before.max()) + 1, n_options), dtype=np.int64)
         allowed = np.zeros(state.shape, dtype=np.bool_)
@@ -98,6 +100,7 @@ def chain_from_points(
             )
         )
         before = after.reshape(-1)
+    # Equal points end in the same state.
     ends, first, times = np.unique(before, return_index=True, return_counts=True)
     if len(ends) < len(points):
         raise InputError("points", dict(points[first[times.argmax()]]), "each point once")

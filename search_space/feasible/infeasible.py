@@ -76,5 +76,6 @@ def _needed(chain: Chain, limits: Limits) -> Iterator[tuple[str, int]]:
     for row, (_, high) in limits.rows.items():
         others = Limits({other: limit for other, limit in limits.rows.items() if other != row})
         if high is not None:
+            # Where patience ends, nothing is told: a hint may be missing but is not wrong.
             for point in islice(in_order(chain, row, others, patience=_PATIENCE), 1):
                 yield chain.costs[row], int(chain.cost_of(np.array([point]))[0, row])

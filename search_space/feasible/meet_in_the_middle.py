@@ -88,6 +88,8 @@ class MeetInTheMiddle:
             end: [Sums(cost.reshape(1), one) for cost in chain.final[row]]
         }
         left, right = 0, end
+        # The half that is cheaper to extend grows. A last position that is cheaper
+        # on the right is left to `joined`, which adds it one state at a time if need be.
         while left < right:
             sizes = self._sizes_right(right - 1)
             if sum(self._sizes_left(left)) <= sum(sizes):

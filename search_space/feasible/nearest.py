@@ -61,6 +61,7 @@ class _Bound:
             if fewer is None:
                 following = np.where(kept, following, FAR)
             else:
+                # A kept option leaves all the changes for what follows, another one fewer.
                 following = np.where(kept, following, fewer[i + 1][position.state])
             through = self.side * position.cost[self.row] + following
             blocked = ~position.allowed | (following >= FAR)
@@ -91,7 +92,9 @@ def _search(
         state = position.state[before, option]
         good = position.allowed[before, option] & (left >= 0)
         for bound in bounds:
+            # Only those still good: -1 changes left would index the last table.
             good[good] = bound.meets(i + 1, state[good], left[good], cost[bound.row][good])
+        # What the given point has paid by here, to compare beginnings of the same length with.
         own += int(position.cost[0, own_state, given[i]])
         own_state = int(position.state[own_state, given[i]])
         chosen = np.flatnonzero(good)

@@ -59,6 +59,7 @@ class Drawing:
         ]
         # Several limits share the bins, so each is coarser and more draws are lost.
         entries = _TABLE_ENTRIES if len(limits.rows) < 2 else _TABLE_ENTRIES_SEVERAL
+        # All positions' tables together have sum(columns) entries a bin.
         self.grid = FloorGrid.of(chain, limits, entries // sum(columns))
         # Where nothing was rounded every draw is within the limits, and no cost need be known.
         self._rows = [] if self.grid.exact else list(limits.rows)
@@ -116,12 +117,16 @@ class Drawing:
             joined = {(state, option): place for state, option, *place in self.grid.steps(i)}
             for state in range(n_states):
                 for option in range(n_options):
+                    # A step off the grid adds no ways, so no number falls to it and
+                    # its `node` is not used.
                     before[state, ..., option] = ways[state]
                     if place := joined.get((state, option)):
                         start, end = place
                         ways[state][start] += following[position.state[state, option]][end]
             total: Ints | None = None
             shift = 0
+            # The position before adds up at most this many counts, each rounded up by less than 1;
+            # their sum must stay below 2**62.
             fan_out = chain.shape[i - 1] if i else 1
             while (int(ways.max()) >> shift) + 1 >= _GREATEST // fan_out:
                 shift += 1
@@ -152,6 +157,8 @@ class Drawing:
             if step.total is not None:
                 number = (number << step.shift) | rng.integers(1 << step.shift, size=n)
                 kept &= number < step.total[node]
+                # Void draws go on as 0, a number that every node reached has,
+                # and are dropped at the end.
                 number[~kept] = 0
             # Bisection for the last option whose `before` is not above the number.
             place = node << step.log2

@@ -44,6 +44,7 @@ def effects(chain: Chain, row: int = 0) -> dict[str, dict[Label, float]]:
     One pass from the left and one from the right add up, for every state, the number of ways and
     their costs; an option's mean joins the two.
     """
+    # Python ints: ways times costs go beyond int64.
     left = [(1, 0)]
     lefts = [left]
     for i, position in enumerate(chain.positions):

@@ -64,6 +64,7 @@ class Signal:
         return self.high * self.area + self.low * self.low_area
 
     def strided(self, stride: int) -> tuple[int, int]:
+        # Rounded up, as a convolution padded by half its odd kernel does.
         return -(-self.height // stride), -(-self.width // stride)
 
 

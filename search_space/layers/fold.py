@@ -42,8 +42,11 @@ def fold_batch_norm(network: NetworkT) -> NetworkT:
     networks of the same architecture folded on the same kind of device.
     """
     folded = copy.deepcopy(network).eval().requires_grad_(False)
+    # A layer used in two places takes no norm and no order from the neighbours in one of them.
     uses = Counter(id(module) for _, module in folded.named_modules(remove_duplicate=False))
     shared = {key for key, count in uses.items() if count > 1}
+    # The order matters: a form for inference copies its layer's numbers, so norms come before it,
+    # and only the final forms can meet.
     for module in list(folded.modules()):
         if isinstance(module, nn.Sequential):
             _fold_row(module, shared)
@@ -58,6 +61,7 @@ def _fold_row(row: nn.Sequential, shared: set[int]) -> None:
     for i in range(1, len(row)):
         layer, norm = row[i - 1], row[i]
         if not shared & {id(layer), id(norm)} and absorb(layer, norm):
+            # In its place, so that the layers behind keep their names.
             row[i] = nn.Identity()
 
 
@@ -66,6 +70,7 @@ def absorb(layer: nn.Module, norm: nn.Module) -> bool:
     affine = _affine(norm)
     if affine is None:
         return False
+    # These types alone: a subclass may do something else with its weight.
     if type(layer) in (nn.Conv2d, nn.Linear):
         scale_rows(layer, *affine)
     elif isinstance(layer, AbsorbsNorm):
@@ -126,6 +131,7 @@ def convolution(
 ) -> nn.Conv2d:
     """A plain convolution with a copy of these numbers; weight: (out, in / groups, K, K)."""
     outputs, inputs, kernel, _ = weight.shape
+    # On meta: no numbers are drawn that the next line replaces.
     conv = nn.Conv2d(
         inputs * groups, outputs, kernel, stride, padding, dilation, groups, device="meta"
     )
@@ -140,6 +146,7 @@ def is_plain(layer: nn.Module) -> bool:
 
 def _introduce(row: nn.Sequential, shared: set[int]) -> None:
     """Let neighbours in a row save work together; norms folded and ReLUs lie between none."""
+    # Both act on each channel alone, so an order of channels passes through them.
     chain = [layer for layer in row if not isinstance(layer, nn.Identity | nn.ReLU)]
     for pair in itertools.pairwise(chain):
         if shared & set(map(id, pair)):

@@ -69,6 +69,7 @@ class FrequencyMaxPool(nn.Module):
 
     def _pool(self, x: Tensor) -> Tensor:
         if x.shape[1] == 0:
+            # torch pools no map without channels; the slice has the size that pooling would give.
             return x[:, :, :: self.stride, :: self.stride]
         # An odd kernel is centred by padding; an even one keeps the last odd row by ceil_mode.
         padding = (self.kernel - 1) // 2
@@ -100,6 +101,7 @@ class SqueezeExcite(nn.Module):
         self.high = channels - low_channels(channels, alpha)
 
     def forward(self, x: FeatureMap) -> FeatureMap:
+        # (N, C, 1, 1), high's channels first.
         gate = torch.sigmoid(self.expand(F.relu(self.reduce(self.pool(x)))))[:, :, None, None]
         if isinstance(x, Tensor):
             return x * gate

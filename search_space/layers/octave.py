@@ -69,7 +69,9 @@ class Octave:
         """Elements that the 2x2 average poolings give."""
         paths, out = self._paths(), self.out
         low_area = half(out.height) * half(out.width)
+        # High to low reads a pooled map; at stride 2 that is the strided high map pooled once more.
         elements = self.source.high * low_area if "high_to_low" in paths else 0
+        # Stride 2 pools the high map once for both its paths, and the low one for low-to-low.
         if self.stride == 2:
             elements += self.source.high * out.area
             elements += self.source.low * low_area if "low_to_low" in paths else 0

@@ -99,6 +99,7 @@ class Site:
 
 
 def goes_everywhere(backbone: Backbone) -> str | None:
+    """`misplaced` of an operator that goes on any backbone."""
     return None
 
 

@@ -93,6 +93,7 @@ class MaxPool:
 
     @property
     def poolings(self) -> int:
+        # Windows over the border count in full.
         return self.kernel**2 * self.out.elements
 
     def kept(self) -> Kept:
@@ -177,6 +178,7 @@ class Linear:
     def kept(self) -> Kept:
         if not self.hidden:
             return Kept(source=True)
+        # What the linear layer reads, what the norm reads, what the ReLU gives.
         return Kept(source=True, out=True, inside=FLOAT_BYTES * self.features)
 
     def build(self) -> nn.Module:

@@ -72,6 +72,7 @@ def register_operator(
     for own in operator.parameters:
         if own.name == "conv" or not re.fullmatch(r"[a-z][a-z0-9_]*", own.name):
             raise InputError(f"{name}.parameters", own.name, "it must be a name like scales")
+        # Operators may share a number; they may differ only in whether it can be left out.
         known = number_named(own.name)
         if known is not None and own != replace(known, optional=own.optional):
             allowed = f"another operator has a number of this name: {known.allowed}"
@@ -86,6 +87,7 @@ def numbers_known() -> dict[str, Parameter]:
 
 
 def number_named(name: str | None) -> Parameter | None:
+    """An operator's own or a common number of this name; None where there is none."""
     return numbers_known().get(name or "")
 
 
@@ -101,6 +103,7 @@ def plan_spatial(site: Site) -> Layer:
     """What the site's operator puts there. Raises NotBuildable."""
     operator = OPERATORS[site.choice.conv]
     if site.source.alpha > 0 and not operator.takes_pairs:
+        # An octave convolution in its place, which joins the two frequencies.
         return spatial(replace(site, alpha=0.0))
     return operator.spatial(site)
 

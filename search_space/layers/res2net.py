@@ -55,8 +55,10 @@ class Res2Net:
         width = self.source.channels // self.scales
         convolutions = max(1, self.scales - 1)
         given = 2 * convolutions * width * self.out.area
+        # With one split the last ReLU's map is the output itself; else the output is a copy of all.
         if self.scales == 1:
             return Kept(source=True, out=True, inside=FLOAT_BYTES * (given - width * self.out.area))
+        # The first convolution reads a view of the source, and in a stage block every one does.
         sums = 0 if self.stage_block else (convolutions - 1) * width * self.source.area
         return Kept(source=True, inside=FLOAT_BYTES * (given + sums))
 

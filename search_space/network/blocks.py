@@ -134,11 +134,13 @@ def _bottleneck(path: _Path) -> None:
     backbone = place.backbone
     width = path.operator.bottleneck(choice, place.planes, backbone.groups)
     if width is None:
+        # As in ResNeXt: `group_width` is a group's width where the planes are 64.
         width = place.planes * backbone.group_width // 64 * backbone.groups
     if width == 0:
         raise NotBuildable(f"{place.planes} planes leave no channel for the groups")
     path.pointwise(width)
     path.spatial(width, place.stride)
+    # No ReLU: a residual block has its own after the sum.
     path.pointwise(place.planes * backbone.expansion, relu=False)
 
 
@@ -179,8 +181,10 @@ def plan_block(place: Place, choice: Choice, source: Signal) -> Block:
 
 
 def _shortcut(place: Place, source: Signal, out: Signal) -> tuple[Layer, ...]:
+    # At 1x1 pixels a stride leaves the shape as it is, so the stride is asked too.
     if source == out and place.stride == 1:
         return ()
+    # Padding can neither move channels between frequencies nor take any away.
     padded = place.backbone.padded_shortcut
     if padded and source.alpha == out.alpha and source.channels <= out.channels:
         return (Padding(source, out, place.stride),)

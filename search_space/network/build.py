@@ -20,6 +20,7 @@ class Network(nn.Module):
         self.architecture = architecture
         self.stem = layout.stem.build() if layout.stem else nn.Identity()
         stages = (nn.Sequential(*[block.build() for block in blocks]) for blocks in layout.stages)
+        # These names are in every saved state dict.
         names = (f"stage{i}" for i in range(1, len(layout.stages) + 1))
         self.stages = nn.Sequential(OrderedDict(zip(names, stages, strict=True)))
         self.head = layout.head.build()

@@ -21,6 +21,12 @@ from .blocks import Block, Place, Relu, plan_block
 
 @dataclass(frozen=True)
 class Plan:
+    """Blocks in the order in which a map passes them.
+
+    `stem` is None where the first stage reads the image itself. A stage's blocks include the max
+    pooling that may end it.
+    """
+
     stem: Block | None
     stages: tuple[tuple[Block, ...], ...]
     head: Block
@@ -47,6 +53,7 @@ def _text(choice: StageChoice) -> str:
 
 
 def check_stage_count(backbone: Backbone, count: int, key: str) -> None:
+    """Raises InputError under `key` where the backbone has another number of stages."""
     if count != len(backbone.stages):
         allowed = f"{backbone.name} has {len(backbone.stages)} stages"
         raise InputError(key, f"{count} stages", allowed)
@@ -73,6 +80,7 @@ def plan_stage(
     if isinstance(choice, Choice):
         choices: tuple[Choice, ...] = (choice,) * (choice.depth or backbone.stages[index].depth)
     else:
+        # One choice for each block, so their number is the depth.
         choices = choice
     blocks: list[Block] = []
     for number, block_choice in enumerate(choices):
@@ -100,6 +108,7 @@ def stage_end(backbone: Backbone, source: Signal) -> tuple[Block, ...]:
 def scaled(planes: int, width: float) -> int:
     """Channels times a width multiplier, which must come out whole. Raises NotBuildable."""
     channels = round(planes * width)
+    # A product that is whole but for rounding is taken: 0.29 * 100 = 28.999...
     if channels < 1 or abs(channels - planes * width) > 1e-6:
         raise NotBuildable(f"width {width} of {planes} channels is {planes * width:g}, not whole")
     return channels

@@ -77,8 +77,10 @@ def load_network(path: str | Path) -> Network:
     try:
         network = build_network(_architecture(content["architecture"]))
         if content.get("folded"):
+            # For its layers only: every number is written over by the file's.
             network = fold_batch_norm(network)
         network.load_state_dict(content["state_dict"])
+    # A file that convnas marked may still lack a key or hold other types, shapes or operators.
     except (InputError, KeyError, RuntimeError, TypeError, AttributeError) as e:
         reason = str(e) if isinstance(e, InputError) else _MISMATCH
         raise InputError(str(path), "this file", reason) from e

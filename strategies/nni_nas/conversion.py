@@ -102,6 +102,7 @@ class Conversion:
         for module in strategy.supernet.modules():
             logits = getattr(module, "_arch_alpha", None)
             if logits is not None:
+                # Logarithms: their sum ranks as the product does, and cannot underflow.
                 chances = logits.detach().double().log_softmax(-1).cpu().numpy()
                 weights[module.label] = dict(zip(module.names, chances, strict=True))
         if weights.keys() != self._samples.names.keys():
@@ -122,6 +123,8 @@ class Conversion:
             return tuple(points[int(np.argmax(likelihood(points)))].tolist())
         at = np.array([self.feasible.repair_indices([int(np.argmax(c)) for c in chances])])
         while True:
+            # The point itself comes first and argmax takes the first of equals, so every move is
+            # strictly upwards and the walk ends.
             around = np.concatenate([at, self.feasible.neighbour_indices(at[0])])
             best = int(np.argmax(likelihood(around)))
             if best == 0:

@@ -58,6 +58,7 @@ class FeasibleModels(ExecutableModelSpace):  # type: ignore[misc]
     def random(
         self, memo: Sample | None = None, random_state: np.random.RandomState | None = None
     ) -> FeasibleModels:
+        # Without a state of NNI's this is None, that is fresh entropy.
         rng = np.random.default_rng(random_state and random_state.randint(2**31))
         return self._model(self._feasible.sample_indices(rng, 1)[0].tolist(), memo)
 
@@ -114,6 +115,8 @@ def first_acceptable(
     engine = _OneModel()
     refusing = Filter(lambda model: accepts(model.sample), patience=tries)
     chain = Chain(strategy, refusing)
+    # Some strategies make their parts (the policy of reinforcement learning, say) in `initialize`,
+    # so what the study knows is given after it.
     chain.initialize(models, engine)
     resume()
     with contextlib.suppress(_Enough), _without_waiting():

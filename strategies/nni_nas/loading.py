@@ -60,5 +60,6 @@ def _alone() -> Iterator[None]:
     another process must not read half written."""
     path = Path(tempfile.gettempdir()) / f"convnas-nni-nas-{os.getuid()}.lock"
     with path.open("w") as file:
+        # Let go when the file is closed, so also where the process dies.
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

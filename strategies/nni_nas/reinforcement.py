@@ -51,10 +51,14 @@ class NNINasRLStrategy(NNINasStrategy):
         past = history(study, self.locate, rng)
         strategy._policy.train()
         for point, score in zip(past.points.tolist(), past.scores.tolist(), strict=True):
+            # The generator is NNI's, its actions are the trial's: the trajectory has the options
+            # that were trained, with what the policy thinks of them at this point of the replay.
             walk = TuningTrajectoryGenerator(strategy.model_space, strategy._policy)
             walk.policy = _Walking(walk, self.feasible.chain.params(point))
             walk.next_sample()
             strategy._add_trajectory(walk.send_reward(score))
+        # The replay drew from the strategy's seed, the same for every proposal; what comes after it
+        # is to differ from trial to trial.
         _seed_everything(seed_from(rng))
 
     @contextlib.contextmanager
@@ -82,6 +86,7 @@ class _Walking:
         )
 
     def __call__(self, batch: Any, state: Any) -> Any:
+        """The policy's own output with its actions overwritten, one factor a call."""
         result = self._policy(batch, state)
         result.act[:] = next(self._actions)
         return result

@@ -46,6 +46,7 @@ class Samples:
         return self._all.point(point)
 
     def sample(self, point: Indices) -> Sample:
+        """ValueError where the point has not one option a layer choice."""
         return {
             label: names[option]
             for (label, names), option in zip(self.names.items(), point, strict=True)

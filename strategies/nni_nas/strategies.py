@@ -92,6 +92,8 @@ class NNINasStrategy(Strategy, abc.ABC):
                 )
         except Exception as e:
             raise StrategyFailed(f"NNI's {name} failed: {type(e).__name__}: {e}") from e
+        # Given out only here, after the contexts above: a generator that is left halfway would keep
+        # NNI silent and the random states borrowed.
         if sample is not None:
             yield self.feasible.chain.locate(sample)
         # Where there is none, the budget's wrapper looks around the first that was refused.
@@ -101,6 +103,7 @@ class NNINasStrategy(Strategy, abc.ABC):
         """What has been tried, as NNI's strategies remember it."""
         from nni.nas.strategy.utils import _to_hashable
 
+        # Sorted, so that equal studies give equal lists.
         tried = sorted(self.tried(study, trial))
         return [_to_hashable(self.feasible.chain.params(point)) for point in tried]
 

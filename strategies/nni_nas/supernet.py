@@ -39,6 +39,7 @@ class Candidate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = plain(self.blocks(x))
+        # `pad` counts from the last axis: W, H, then C, which alone grows, at its end.
         return F.pad(y, (0, 0, 0, 0, 0, self.channels - y.shape[1]))
 
 

@@ -58,6 +58,8 @@ class Conditional(Flat):
         chosen: dict[str, Label] = {}
         for factor, parts in self._parts.items():
             head = ask(factor, _once(head for head, _ in parts.values()))
+            # The labels of the chosen name. Their keys are asked for one by one, so a combination
+            # that no label has may come out: ValueError below.
             under = {label: values for label, (own, values) in parts.items() if own == head}
             keys = _once(key for values in under.values() for key in values)
             given = {

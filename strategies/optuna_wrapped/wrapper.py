@@ -80,6 +80,7 @@ class OptunaStrategy(Strategy, abc.ABC):
         state: TrialState,
         values: Sequence[float] | None,
     ) -> None:
+        # A stream apart from the proposal's, which is (seed, number).
         rng = np.random.default_rng((self.seed, trial.number, 1))
         self.make(int(rng.integers(2**32))).after_trial(study, trial, state, values)
 
@@ -121,6 +122,7 @@ class _Asking:
         self.inner, self.study, self.trial, self.joint = inner, study, trial, joint
 
     def __call__(self, name: str, labels: Sequence[Any]) -> Any:
+        """See `Ask`. A parameter of one label is never put to the sampler, as in Optuna."""
         if len(labels) == 1:
             return labels[0]
         if self.joint.get(name) in labels:
@@ -138,6 +140,8 @@ def _translated(study: Study, into: Flat, running: FrozenTrial) -> Study:
     storage = InMemoryStorage()
     shadow = optuna.create_study(storage=storage, directions=study.directions)
     trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+    # The asking trial last, so that `trials[-1]` finds it, and without parameters: those it will
+    # get are of the other encoding. Trials of another space stay, without parameters.
     for trial in [*(t for t in trials if t.number != running.number), running]:
         like = copy.copy(trial)
         params: dict[str, Any] = {}
@@ -179,4 +183,5 @@ def _reseed(sampler: BaseSampler, seed: int) -> None:
         if isinstance(held, LazyRandomState):
             held.rng.seed(seed)
         elif isinstance(held, BaseSampler):
+            # Another seed, or the inner sampler would repeat the outer one's draws.
             _reseed(held, (seed + 1) % 2**32)

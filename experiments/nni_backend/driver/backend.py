@@ -63,6 +63,7 @@ class NNIBackend:
         with ExitStack() as stack:
             server = stack.enter_context(SocketServer(search.receive))
             folder = run.path / "nni"
+            # Only a picture of the study, which is drawn anew.
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             service, name = None, experiment_id(config.name)
@@ -85,6 +86,8 @@ class NNIBackend:
             manager = stack.enter_context(
                 Manager(self._port, folder, log=run.log_path, environment=environment)
             )
+            # Left in reverse: the queue says what it still holds, tuner and trials are let
+            # go, the manager ends, and last the socket that they speak through.
             stack.callback(search.release)
             if not manager.start("resume" if earlier else "create", name, facts, session.stop):
                 return "stopped"

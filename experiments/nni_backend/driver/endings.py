@@ -55,6 +55,7 @@ class Endings:
             raise RunError(f"the search under NNI failed: {'; '.join(status.get('errors', []))}")
         done = self._trials.done >= self._config.trials
         closed = status.get("status") == "DONE"
+        # The clock below runs only while nothing is left to do; any new work starts it anew.
         if busy or not (done or self.exhausted or closed):
             self._over_since = None
             return None

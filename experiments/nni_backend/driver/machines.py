@@ -22,6 +22,7 @@ _TRIAL = (
 
 def remote_id(name: str) -> str:
     """An experiment's id that no other has: it names a folder on every machine."""
+    # 23 + 1 + 8 characters, the 32 that NNI allows.
     return f"{experiment_id(name)[:23]}-{secrets.token_hex(4)}"
 
 
@@ -75,6 +76,7 @@ def _key_file(machine: Machine, key: str) -> Path:
 
 def _host_keys(machine: Machine, key: str) -> list[str]:
     """ "TYPE BASE64" of each key that the user has accepted for the machine: NNI checks none."""
+    # By the program, and not by reading the file: its host names may be hashed.
     program = shutil.which("ssh-keygen")
     if program is None:
         raise InputError("backend.machines", [], "it needs OpenSSH's client (ssh-keygen)")

@@ -38,6 +38,7 @@ class ManagedSearch(TaskSource):
     def receive(self, connection: Connection | None, message: Message) -> None:
         """Something was said; may be called from any thread."""
         self._inbox.put((connection, message))
+        # The search waits in the pool for events: have it look at the inbox now.
         self._session.pool.wake()
 
     def look(self) -> None:

@@ -61,6 +61,7 @@ class Rest:
             response = self._connection.getresponse()
             content = response.read()
         except http.client.HTTPException as e:
+            # A connection with half an answer takes no request; a closed one opens again by itself.
             self._connection.close()
             raise OSError(f"{method} {path}: {e!r}") from e
         except OSError:
@@ -71,6 +72,7 @@ class Rest:
         return content
 
     def api(self, method: str, route: str, body: object = None) -> Any:
+        """`request` to NNI's documented interface; `route` is what follows /api/v1/nni/."""
         return self.request(method, f"{self._prefix}/api/v1/nni/{route}", body)
 
     def close(self) -> None:
@@ -121,7 +123,7 @@ class Manager:
                     *("--mode", str(profile["trainingService"]["platform"])),
                 ],
                 cwd=_node_folder(),
-                stdin=subprocess.PIPE,
+                stdin=subprocess.PIPE,  # closed when this process ends: the guard then ends all
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -136,6 +138,7 @@ class Manager:
             )
         if not self._answers(stop):
             return False
+        # Before there is an experiment: one that is open to others never runs ours.
         verify(self.port, self._secret)
         rest = self.rest(START_LIMIT)
         try:

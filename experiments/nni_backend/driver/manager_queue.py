@@ -115,6 +115,7 @@ class ManagerQueue:
         self._jobs.put(do)
 
     def _put(self, job: str, command: Mapping[str, Any]) -> None:
+        """Say `command` in the trial's place, on the channel that NNI gives to its own process."""
         with suppress(OSError):
             self._rest.request("PUT", f"/env/local-env/{job}", command)
 
@@ -125,6 +126,7 @@ class ManagerQueue:
                 if do is None:
                     return
                 do()
+            # Between two jobs: a trial that NNI's record does not know yet holds up no report.
             waiting, self._again = self._again, []
             for look in waiting:
                 look()

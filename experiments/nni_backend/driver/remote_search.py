@@ -27,6 +27,7 @@ class RemoteSearch(ManagedSearch):
         self._scored: set[int] = set()
 
     def look(self) -> None:
+        # Each answer is one more message: asked while others wait, they would pile up.
         if self._inbox.empty():
             self._ask_for_curves()
         super().look()
@@ -78,9 +79,11 @@ class RemoteSearch(ManagedSearch):
             number, epoch = int(metric["parameterId"]), int(metric["sequence"]) + 1
             running = self.trials.running.get(number)
             score = None if record is None else point(record)
+            # NNI answers with all curves from their start, each time.
             if running is None or score is None or epoch in running.curve:
                 continue
             stop = self.trials.hear(Reported(number, epoch, {"score": score}))
+            # One that has its result ends by itself, and is asked to stop only once.
             if stop and number not in self._pruned | self._scored:
                 self._pruned.add(number)
                 if self._tuner is not None:

@@ -41,6 +41,7 @@ class NNISearch(ManagedSearch):
         self.trials.listeners.append(self._tell_nni)
         self._processes: dict[Connection, _TrialProcess] = {}
         self._waiting: deque[_TrialProcess] = deque()
+        # What was given out or failed here: that NNI's trial has ended says nothing new of it.
         self._begun: set[int] = set()
 
     def next(self) -> Task | None:
@@ -66,6 +67,7 @@ class NNISearch(ManagedSearch):
     def release(self) -> None:
         """Have the tuner and the trials end: the search is over."""
         for process in self._processes.values():
+            # Words for its stderr, and its exit status as the last byte: see `trial/shim.py`.
             process.connection.finish(b"the search was stopped\n\x01")
         super().release()
 
@@ -156,6 +158,7 @@ class NNISearch(ManagedSearch):
         running = self.trials.running.get(event.trial)
         process = self._process(event.trial)
         if running is not None and process is not None and event.epoch in running.curve:
+            # NNI counts reports from 0, whatever the epochs are.
             sequence = len(running.curve) - 1
             score = running.curve[event.epoch]
             self._queue.report(process.job, event.trial, "PERIODICAL", sequence, score)

@@ -31,6 +31,7 @@ class Connection:
         return self._end.fileno()
 
     def send(self, message: Message) -> None:
+        """Dropped where the other end is gone."""
         with suppress(OSError):
             self._end.sendall(json.dumps(message).encode() + b"\n")
 
@@ -42,6 +43,7 @@ class Connection:
             self._end.shutdown(socket.SHUT_WR)
 
     def receive(self) -> list[Message] | None:
+        """The messages that are whole by now; None where the end is gone or speaks no JSON."""
         try:
             chunk = self._end.recv(65536)
         except OSError:
@@ -66,10 +68,12 @@ class SocketServer:
 
     def __init__(self, receive: Callable[[Connection, Message], None]) -> None:
         self._receive = receive
+        # Not in the run directory: the path of a Unix socket is limited to about 100 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="convnas-"))
         self.path = self._folder / "socket"
         self._listener = socket.socket(socket.AF_UNIX)
         self._selector = selectors.DefaultSelector()
+        # A byte in it wakes the thread from its `select`, to end.
         self._stop_read, self._stop_write = os.pipe()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 

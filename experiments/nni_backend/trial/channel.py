@@ -17,6 +17,7 @@ _KNOWN_LIMIT = 60.0
 """Seconds in which NNI's record must know a trial that it has started."""
 
 _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Past the proxies that the environment may name, which may not reach NNI."""
 
 
 class NNIGone(RunError):
@@ -45,6 +46,7 @@ class TrialChannel:
         is on another machine that queue is all there is. Raises RunError.
         """
         self._send({"type": "request_parameter"})
+        # 408: NNI has nothing in its queue yet.
         while (status_and_text := self._ask("GET", self._url))[0] == 408:
             pass
         status, text = status_and_text
@@ -90,6 +92,7 @@ class TrialChannel:
             time.sleep(0.1)
 
     def _manages(self) -> bool:
+        """Whether the manager itself is at the channel's address, as on its own machine."""
         return self._ask("GET", f"{self._manager}/check-status")[0] == 200
 
     def _send(self, command: dict[str, Any]) -> None:

@@ -24,6 +24,8 @@ def main() -> int:
     try:
         with nni_trial("config.yaml") as trial:
             devices = resolve_devices(trial.config.device)
+            # In turn, by NNI's count over all machines. Two may meet on one device: we accept this,
+            # since a trial does not know what the others use.
             device = str(devices[int(os.environ.get("NNI_TRIAL_SEQ_ID", "0")) % len(devices)])
             trial.finish(trial.evaluate(device))
     except EvaluationError as e:

@@ -158,6 +158,8 @@ class NNITrial:
             if isinstance(score, Evaluation)
             else Evaluation(float(score), dict(metrics or {}), tuple(self._curve), self._stopped)
         )
+        # Before the study is told: should it refuse the score, it has failed the trial already, and
+        # `__exit__` is not to do it again.
         self._finished = True
         if self._study is not None:
             self._study.finish(result)

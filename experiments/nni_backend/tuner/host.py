@@ -32,6 +32,7 @@ class StudyHost(Protocol):
 
     def given(self, proposal: Proposal) -> None: ...
 
+    # NNI asks for more than there is: no architecture (`exhausted`), or no trial inside the limit.
     def nothing_left(self, exhausted: bool) -> None: ...
 
     def result(self, number: int, value: Any, job: str) -> None:
@@ -71,6 +72,7 @@ class LaunchHost:
         from .study import TunerStudy
 
         path = Path(config)
+        # NNI starts its tuner in a folder of its own.
         os.chdir(os.environ[CURRENT_FOLDER])
         run = RunDirectory.existing(path.parent)
         prepared = prepare(run.read_config())

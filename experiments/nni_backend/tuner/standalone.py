@@ -56,6 +56,7 @@ class StandaloneHost:
         validate(settings)
         self._run.create()
         self._lock = Lock(self._run)
+        # Never left: this process writes the study until its end, which frees the lock.
         self._lock.__enter__()
         before = self._run.read_config() if self._run.exists else None
         prepared = prepare(resolved(settings, device=settings.device), before)
@@ -80,6 +81,8 @@ class StandaloneHost:
             trials = self._study.get_trials(deepcopy=False)
             running = [t.number for t in trials if t.state == TrialState.RUNNING]
             adopted = [number for number in running if number not in known]
+            # What NNI will still start: its limit, less what it has started. Of these the adopted
+            # are in the study already.
             total = len(trials) + limit - len(known) - len(adopted)
             self._run.write_config(settings.model_copy(update={"trials": max(1, total)}))
 

@@ -34,6 +34,7 @@ class TunerStudy:
         self._proposer.take_stock(self.study.get_trials(deepcopy=False), but)
 
     def next(self) -> Proposal | None:
+        """What an earlier run left, else a new trial; None at the limit or where all is tried."""
         if (left := self._proposer.left()) is not None:
             return left
         while not self._proposer.exhausted:

@@ -106,6 +106,7 @@ class HetConv2d(TwoExecutions):
         """
         out, p, size = self.out_channels, self.p, self.kernel_size
         zeros = self.weight.new_zeros(out // p, p, size * size * self.in_channels)
+        # Filter n lies at [n // p, n % p], and where its numbers go depends on n % p alone.
         place = self.dense_place.expand(out // p, -1, -1)
         rows = zeros.scatter_(2, place, self.weight.view(out // p, p, -1))
         return rows.view(out, size, size, self.in_channels).permute(0, 3, 1, 2)
@@ -114,6 +115,7 @@ class HetConv2d(TwoExecutions):
         """The weights of the grouped and of the 1x1 convolution, on channels ordered by residue:
         0, p, 2p, ..., 1, p + 1, ... The 1x1 convolution's same-residue blocks are zero."""
         out, p, size = self.out_channels, self.p, self.kernel_size
+        # (p, out/p, numbers): the filters by residue, so that group r has those with n % p == r.
         rows = self.weight.view(out // p, p, -1).transpose(0, 1)
         grouped = rows[..., : self.kernels].reshape(out, -1, size, size)
         zeros = self.weight.new_zeros(p, out // p, self.in_channels)
@@ -130,6 +132,8 @@ class HetConv2d(TwoExecutions):
             channels_last = x.is_contiguous(memory_format=torch.channels_last)
             (weight,) = self._laid_out("dense" if channels_last else "dense, contiguous")
             return F.conv2d(x, weight, self.bias, self.stride, self.padding)
+        # A shuffle with in/p groups orders the channels by residue; one with p groups puts the
+        # outputs back. The bias goes the way of its filters.
         x = shuffled(x, self.in_channels // self.p)
         bias = None if self.bias is None else self.bias.view(-1, self.p).t().flatten()
         grouped, pointwise = self._laid_out("grouped")
@@ -192,16 +196,21 @@ def _places(inputs: int, kernel: int, p: int) -> tuple[Tensor, Tensor]:
     """Where the numbers of the filters 0..p-1, and so of n mod p, go: all of them in a dense
     (K, K, in) row; those of the 1x1 kernels in a row of channels ordered by residue."""
     own, centre = inputs // p, kernel * kernel // 2
+    # Broadcast to (p, in/p, p - 1) and (p, in/p, K * K), flattened to a row for each filter. The
+    # turns come before the residues, so a row's channels ascend.
     filters, turns = torch.arange(p)[:, None, None], torch.arange(own)[None, :, None] * p
     residues = torch.arange(p - 1)
     other = (turns + residues + (residues >= filters)).flatten(1)  # all but the filter's own
     window = torch.arange(kernel * kernel)
     same = (turns + filters + window * inputs).flatten(1)
     dense = torch.cat([same, other + centre * inputs], dim=1)
+    # By residue, channel c comes at c % p * in/p + c // p.
     return dense, other % p * own + other // p
 
 
 def check_divides(in_channels: int, out_channels: int, p: int) -> None:
+    """Raises ValueError where p does not divide both counts: every residue modulo p needs as many
+    input channels, and as many filters, as any other."""
     if p < 1 or in_channels % p or out_channels % p:
         raise ValueError(
             f"p must divide both channel counts: {p} does not divide {in_channels} input and"

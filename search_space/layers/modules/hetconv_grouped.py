@@ -27,6 +27,8 @@ def grouped_convolution(
 ) -> Tensor:
     """The KxK convolution with p groups plus the 1x1 convolution at the centre of its windows."""
     y = F.conv2d(x, grouped, bias, shape.stride, padding, 1, shape.p)
+    # A window's centre lies kernel // 2 inside it: with less padding the outermost pixels are no
+    # window's centre and are cropped, with more the 1x1 convolution is padded too.
     around = padding - shape.kernel // 2
     if around < 0:
         x = F.pad(x, (around,) * 4)
@@ -79,6 +81,7 @@ class GroupedHetConv2d(nn.Module):
     def meet(self, before: nn.Module, after: nn.Module) -> None:
         """Drop the shuffles between two layers where the other can take or give this order."""
         if isinstance(before, GroupedHetConv2d) and isinstance(after, GroupedHetConv2d):
+            # With the same p the one gives the order that the other takes.
             before.shuffles_output = after.shuffles_input = before.shape.p != after.shape.p
         elif self is after and is_plain(before):
             _reorder(before, 0, self.shape.p)

@@ -38,11 +38,13 @@ def shapes_of(architectures: Iterable[Architecture]) -> list[Sized]:
     """The HetConv shapes of architectures at the sizes they get there, each once."""
     found: dict[HetShape, tuple[int, int]] = {}
     for architecture in architectures:
+        # On meta tensors shapes alone flow: nothing is computed or stored.
         with torch.device("meta"), torch.no_grad():
             network = build_network(architecture).eval()
 
             def note(layer: HetConv2d, inputs: tuple[Tensor, ...]) -> None:
                 height, width = inputs[0].shape[-2:]
+                # A table knows no sizes, so a shape is measured at the first one it is met at.
                 found.setdefault(layer.shape, (height, width))
 
             for layer in network.modules():
@@ -80,6 +82,7 @@ def _faster(
     batch: int,
     rounds: int,
 ) -> Execution:
+    # The caller's random numbers go on as if nothing had been measured.
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         x = torch.randn(batch, shape.in_channels, *size, device=device, dtype=dtype)
         x = x.contiguous(memory_format=torch.channels_last).requires_grad_()

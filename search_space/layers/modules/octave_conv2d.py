@@ -114,11 +114,14 @@ class OctConv2d(nn.Module):
             assert isinstance(x, Tensor)
             return self._convolve(x, "high_to_high", self.bias, stride=self.stride)
         high, low = (x, None) if isinstance(x, Tensor) else x
+        # torch pools no map without channels; the slice has the same size.
         if self.stride == 2:
             high = pooled(high) if self.high_in else high[:, :, ::2, ::2]
         bias_high = None if self.bias is None else self.bias[: self.high_out]
         bias_low = None if self.bias is None else self.bias[self.high_out :]
 
+        # Each side's bias goes with the first path that gives to it, so it is added once.
+        # Upsampling repeats pixels, so before it is as good as after.
         out_high = None
         if self.high_to_high is not None:
             out_high = self._convolve(high, "high_to_high", bias_high)
@@ -127,6 +130,7 @@ class OctConv2d(nn.Module):
             from_low = self._convolve(
                 low, "low_to_high", None if out_high is not None else bias_high
             )
+            # At stride 2 the low map already has the output's size.
             if self.stride == 1:
                 from_low = upsampled(from_low, high)
             out_high = from_low if out_high is None else out_high.add_(from_low)
@@ -173,6 +177,7 @@ class OctConv2d(nn.Module):
                 groups=self.groups,
             )
         four = (self.high_to_high, self.high_to_low, self.low_to_high, self.low_to_low)
+        # With groups, a convolution over both maps would put other channels together.
         if self.groups > 1 or any(weight is None for weight in four):
             return self
         hh, hl, lh, ll = (weight for weight in four if weight is not None)
@@ -283,6 +288,7 @@ def octave_paths(
     depthwise = groups > 1 and groups == in_channels == out_channels
     if depthwise and low_in != low_out:
         raise ValueError("a depthwise octave convolution cannot change alpha")
+    # Every caller gets this one, as it is cached: it must not be changed.
     paths = {}
     for source, n_in in inputs.items():
         for target, n_out in outputs.items():

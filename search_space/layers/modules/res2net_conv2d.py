@@ -59,6 +59,7 @@ class Res2NetConv2d(nn.Module):
         # Padding is counted: a blur where the stride is 1.
         outputs = [F.avg_pool2d(first, 3, self.stride, 1) if self.stage_block else first]
         for i, (split, conv, norm) in enumerate(zip(splits, self.convs, self.norms, strict=True)):
+            # i = 0 is x2, which K2 reads alone. A new sum: `split` is a view of x.
             if i > 0 and not self.stage_block:
                 split = split + outputs[-1]
             outputs.append(F.relu_(norm(conv(split))))
@@ -107,6 +108,8 @@ class FoldedRes2NetConv2d(nn.Module):
         return _call(self, folded=True)
 
     def _inside(self, x: Tensor) -> Tensor:
+        # In ascending order: y(i) reads y(i-1), which by then lies where x(i-1) was (y1 is x1).
+        # `out=` has no backward, so this is for maps without gradients alone.
         width = x.shape[1] // self.scales
         for i, conv in enumerate(self.convs, 1):
             part = x.narrow(1, i * width, width)

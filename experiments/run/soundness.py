@@ -17,8 +17,11 @@ from ...search_space.errors import InputError, shortened
 from ...strategies.base import PROPOSAL_KEY
 from .objectives import METRIC_NAMES
 
-UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, AssertionError)
-"""What Optuna and SQLAlchemy raise for attributes, states and dates that are none."""
+UNREADABLE = (
+    *(ValueError, TypeError, LookupError, AttributeError, AssertionError),
+    OverflowError,  # an infinite number of a category
+)
+"""What Optuna and SQLAlchemy raise for attributes, states, parameters and dates that are none."""
 
 
 NEEDED = ("architecture", "key", "flops", "params")

@@ -191,6 +191,7 @@ def apply(what: tuple[str, Any, int], path: Path) -> None:
 @fuzz
 @given(what=damage(), command=st.sampled_from(["status", "report", "export", "launch", "train"]))
 def test_damaged_studies(room, capsys, untrained, what, command) -> None:
+    shutil.rmtree("new", ignore_errors=True)  # of an example that failed
     shutil.copytree("run", "new")
     apply(what, Path("new/study.db"))
     more = ["-o", "new", "--trials", "9"] if command == "launch" else ["new"]

@@ -132,6 +132,13 @@ def no_date(run: Path) -> None:
     change(run, "update trials set datetime_start = 'yesterday' where trial_id = 3")
 
 
+def infinite_option(run: Path) -> None:
+    change(
+        run,
+        "update trial_params set param_value = 9e999 where param_name = 'stage1' and trial_id = 3",
+    )
+
+
 def option_beyond(run: Path) -> None:
     change(
         run,
@@ -155,6 +162,7 @@ def no_distribution(run: Path) -> None:
         value_of_no_kind,
         state_of_no_kind,
         no_date,
+        infinite_option,
         option_beyond,
         no_distribution,
     ],

@@ -117,7 +117,8 @@ def test_workers_that_cannot_even_import_are_one_line(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     def run() -> None:
-        with WorkerPool(["cpu"], {"device": "cpu"}, log=tmp_path / "log.txt") as pool:
+        setup = {"device": "cpu", "evaluator": {"name": "proxy"}}
+        with WorkerPool(["cpu"], setup, log=tmp_path / "log.txt") as pool:
             while True:
                 pool.wait(10.0)
 

@@ -103,6 +103,10 @@ class Choice:
         """From an architecture file's `{conv: octave, alpha: 0.25}`. Raises InputError."""
         if not isinstance(mapping, Mapping):
             raise InputError("choice", mapping, "it must be a mapping like {conv: vanilla}")
+        conv = mapping.get("conv")
+        if isinstance(conv, str) and conv not in OPERATORS:
+            # Before its numbers: those of an operator that is not registered are unknown too.
+            raise unknown_name("conv", conv, OPERATORS)
         names = ["conv", *numbers_known()]
         for name in mapping:
             if name not in names:

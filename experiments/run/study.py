@@ -121,6 +121,9 @@ def _open(path: Path, mode: Literal["ro", "rw"]) -> RDBStorage:
         raise InputError(str(path), "this file", "it is not a study that Optuna can read") from e
     if not studies:
         raise InputError(str(path), "this file", "it must hold a study")
+    # SQLite keeps whatever was written into a column of text.
+    if not all(isinstance(study.study_name, str) for study in studies):
+        raise InputError(str(path), "this file", "it is damaged: a study's name in it is no text")
     return storage
 
 

@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= 2
 # One torch thread a process: two threads on a busy machine are many times slower.
 export OMP_NUM_THREADS = 1
 
-.PHONY: search test test-rl lint types tests format clean bench-operators bench-search bench-space bench-evaluator bench-cluster bench-nni bench-ablation bench-proposals bench-zero-cost bench-demo docs
+.PHONY: search test test-rl lint types tests format clean bench-operators bench-search bench-space bench-evaluator bench-cluster bench-nni bench-ablation bench-proposals bench-zero-cost bench-fidelity bench-demo docs
 search: $(VENV)/.installed
 	$(BIN)/convnas launch -o $(RUN_DIR)
 
@@ -94,6 +94,10 @@ bench-proposals: $(VENV)/.installed-test
 # Rankings, not timings: any machine will do.
 bench-zero-cost: $(VENV)/.installed-test
 	$(BIN)/python -m convnas.benchmarks.zero_cost
+
+# Whether brief trainings rank as long ones do, on two spaces: a quarter of an hour.
+bench-fidelity: $(VENV)/.installed-test
+	$(BIN)/python -m convnas.benchmarks.fidelity
 
 # The demo's seconds and memory, and its winner beside a vanilla network.
 bench-demo: $(VENV)/.installed-test

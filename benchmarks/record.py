@@ -45,8 +45,9 @@ def keep(name: str, result: dict[str, Any], folder: Path | None = None) -> None:
 def digests(name: str) -> dict[str, str]:
     """Digest -> path of every file that the result depends on. KeyError where none are listed."""
     found = {}
-    for glob in known()[name]["sources"]:
-        paths = sorted(ROOT.glob(glob))
+    for glob in _flat(known()[name]["sources"]):
+        # An `__init__.py` here holds imports and a list of names alone.
+        paths = sorted(path for path in ROOT.glob(glob) if path.name != "__init__.py")
         if not paths:
             raise FileNotFoundError(f"{SOURCES.name}: {name}: no file is {glob}")
         for path in paths:
@@ -56,8 +57,13 @@ def digests(name: str) -> dict[str, str]:
 
 def known() -> dict[str, Any]:
     """Result -> its sources and the command that measures it again."""
-    content: dict[str, Any] = yaml.safe_load(SOURCES.read_text())
+    content: dict[str, Any] = yaml.safe_load(SOURCES.read_text())["results"]
     return content
+
+
+def _flat(sources: list[Any]) -> Iterator[str]:
+    for source in sources:
+        yield from _flat(source) if isinstance(source, list) else (source,)
 
 
 def digest(path: Path) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import cached_property
+from math import floor
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from .bins import FloorGrid
 from .by_cost import in_order
 from .by_number import in_windows, numbered
 from .enumerated import Listed
+from .extremes import ToGo
 from .limits import Limits
 from .meet_in_the_middle import MeetInTheMiddle, TooLarge
 from .sampling import Drawing
@@ -55,6 +58,11 @@ class Computed:
     @property
     def acceptance(self) -> float:
         return 1.0 if self._listed is not None else self._drawing.acceptance
+
+    @property
+    def listable(self) -> bool:
+        """Whether the points are few enough to be held in memory."""
+        return self._listed is not None
 
     @property
     def empty(self) -> bool:
@@ -109,13 +117,40 @@ class Computed:
         return self._climbed(sign)
 
     def threshold(self, fraction: float) -> int:
-        """The first cost that the dearest `fraction` of 65,536 draws reach."""
+        """The first cost that the dearest `fraction` of the points reach, one point at least.
+
+        Exact where the points can be listed, or where only the first cost is limited and counting
+        fits; else that of the dearest `fraction` of 65,536 draws.
+        """
+        if self._listed is not None:
+            return self._listed.threshold(fraction)
+        halves = self._halves_of_first
+        if halves is not None:
+            return self._counted_threshold(halves, fraction)
         costs = self.chain.cost_of(self.sample(np.random.default_rng(0), _PROBE))[:, 0]
         rank = min(int(np.floor(len(costs) * (1 - fraction))), len(costs) - 1)
         return int(np.partition(costs, rank)[rank])
 
+    def _counted_threshold(self, halves: MeetInTheMiddle, fraction: float) -> int:
+        low, high = self.limits.rows.get(0, (None, None))
+        # As a fraction of whole numbers, since the count may be beyond any float.
+        rank = min(floor(halves.count(low, high) * Fraction(1 - fraction)), self.count - 1)
+        least = ToGo.of(self.chain, 0).total if low is None else low
+        most = ToGo.of(self.chain, 0, sign=-1).total if high is None else high
+        # The least cost that more than `rank` points do not exceed.
+        while least < most:
+            middle = (least + most) // 2
+            if halves.count(low, middle) > rank:
+                most = middle
+            else:
+                least = middle + 1
+        return least
+
     def closest(self, point: Indices) -> Indices:
-        """Of 65,536 draws, the first that differs from `point` at the fewest positions."""
+        """As that of the points listed; where they are not, of 65,536 draws the first that differs
+        from `point` at the fewest positions."""
+        if self._listed is not None:
+            return self._listed.closest(point)
         rows = self.sample(np.random.default_rng(0), _PROBE)
         return tuple(rows[np.argmin((rows != point).sum(axis=1))].tolist())
 
@@ -161,7 +196,17 @@ class Computed:
         """Of the only limited cost; None where there are several or they do not fit."""
         if len(self.limits.rows) != 1:
             return None
+        return self._made(next(iter(self.limits.rows)))
+
+    @cached_property
+    def _halves_of_first(self) -> MeetInTheMiddle | None:
+        """Of the first cost; None where another is limited or they do not fit."""
+        if list(self.limits.rows) == [0]:
+            return self._halves
+        return None if self.limits.rows else self._made(0)
+
+    def _made(self, row: int) -> MeetInTheMiddle | None:
         try:
-            return MeetInTheMiddle(self.chain, next(iter(self.limits.rows)))
+            return MeetInTheMiddle(self.chain, row)
         except TooLarge:
             return None

@@ -18,6 +18,7 @@ class InMemory(abc.ABC):
     """The points of a feasible set, numbered from 0 to `count` - 1."""
 
     acceptance = 1.0
+    listable = True
     chain: Chain
 
     @property

@@ -13,13 +13,16 @@ from .limits import Limits
 _MOST_BEGINNINGS = 2_000
 
 
-def nearest(chain: Chain, limits: Limits, point: Indices) -> Indices | None:
+def nearest(
+    chain: Chain, limits: Limits, point: Indices, *, certain: bool = False
+) -> Indices | None:
     """The nearest by the number of changed positions, then by the first cost.
 
     Beginnings that cannot meet each limit with the changes left are dropped, which for one limit
     leaves only those that can. Where more than 2,000 are left the ones whose cost is nearest are
-    followed, so among equally near points the nearest cost is then not certain; None where all
-    of them lead nowhere, which several limits or a narrow one make possible.
+    followed, so among equally near points the nearest cost is then not certain. With limits on
+    both sides or on several costs all of those may lead nowhere: then more changes are tried, or,
+    with `certain`, None is returned, as it is where nothing is found.
     """
     given = np.asarray(point, dtype=np.int64)
     bounds = [
@@ -31,9 +34,11 @@ def nearest(chain: Chain, limits: Limits, point: Indices) -> Indices | None:
     for changes in range(len(chain) + 1):
         for bound in bounds:
             bound.allow(changes)
-        found = _search(chain, limits, bounds, given, changes)
+        found, whole = _search(chain, limits, bounds, given, changes)
         if found is not None:
             return found
+        if certain and not whole:
+            break
     return None
 
 
@@ -77,7 +82,9 @@ class _Bound:
 
 def _search(
     chain: Chain, limits: Limits, bounds: list[_Bound], given: Ints, changes: int
-) -> Indices | None:
+) -> tuple[Indices | None, bool]:
+    """The nearest cost with at most so many changes, and whether every beginning was followed."""
+    whole = True
     rows = np.zeros((1, 0), dtype=np.int64)
     state, left = np.zeros(1, dtype=np.int64), np.full(1, changes)
     cost = np.zeros((len(chain.costs), 1), dtype=np.int64)
@@ -99,13 +106,14 @@ def _search(
         own_state = int(position.state[own_state, given[i]])
         chosen = np.flatnonzero(good)
         if len(chosen) > _MOST_BEGINNINGS:
+            whole = False
             off = np.abs(cost[0, chosen] - own)
             chosen = chosen[np.argsort(off, kind="stable")[:_MOST_BEGINNINGS]]
         rows = np.column_stack([rows[whence[chosen]], option[chosen]])
         state, left, cost = state[chosen], left[chosen], cost[:, chosen]
     if not len(rows):
-        return None
+        return None, whole
     costs = chain.cost_of(rows)
     good = limits.met_by(costs)
     off = np.where(good, np.abs(costs[:, 0] - chain.cost_of(given[None])[0, 0]), FAR)
-    return tuple(rows[np.argmin(off)].tolist()) if good.any() else None
+    return (tuple(rows[np.argmin(off)].tolist()) if good.any() else None), whole

@@ -14,7 +14,8 @@ from torch import nn
 
 from .base import FLOAT_BYTES, Kept, Layer, LayerCost, NotBuildable, Signal, half
 from .frequency import low_channels
-from .modules.octave_conv2d import OctConv2d, Path, octave_paths
+from .modules.octave_conv2d import OctConv2d
+from .modules.octave_paths import Path, octave_paths
 from .operator import Operator, Parameter, Site
 from .plain import Vanilla
 from .standalone import octave as standalone
@@ -151,6 +152,7 @@ OCTAVE = Operator(
     counts=("poolings",),
     standalone=(
         standalone.pooled,
+        standalone.upsampled,
         standalone.OctConv2d,
         standalone.PlainOctConv2d,
         standalone.FoldedOctConv2d,

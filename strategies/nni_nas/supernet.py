@@ -19,7 +19,7 @@ from ...search_space import InputError, SearchSpace, build_network
 from ...search_space.chain.slots import BlockSlot, Option, Slot, State
 from ...search_space.layers.base import NotBuildable, Signal
 from ...search_space.layers.frequency import FeatureMap
-from ...search_space.layers.modules.octave_conv2d import upsampled
+from ...search_space.layers.modules.octave_paths import upsampled
 from ...search_space.network.blocks import Block
 from ...search_space.network.plan import plan_head, plan_stem
 from .samples import Samples, candidate_name

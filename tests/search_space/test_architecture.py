@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
@@ -133,3 +134,18 @@ def test_unreadable_files_are_refused_in_one_line(tmp_path, content) -> None:
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(f"{path}")
     assert str(caught.value).count(str(path)) == 1
+
+
+def test_numbers_of_numpy_are_those_of_python() -> None:
+    choices = (
+        (Choice("hetconv", p=np.int64(4), depth=np.int32(2)), Choice("hetconv", p=4, depth=2)),
+        (Choice("octave", alpha=np.float64(0.25)), Choice("octave", alpha=0.25)),
+        (
+            Choice("res2net", scales=np.int16(4), kernel=np.uint8(5)),
+            Choice("res2net", scales=4, kernel=5),
+        ),
+    )
+    for mine, plain in choices:
+        assert mine == plain
+        assert str(mine) == str(plain)
+        assert yaml.safe_dump(mine.to_dict()) == yaml.safe_dump(plain.to_dict())

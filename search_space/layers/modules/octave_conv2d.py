@@ -13,8 +13,6 @@ low pools once more, low to high needs no upsampling. Parameters do not depend o
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -25,6 +23,8 @@ from ..fold import convolution, parameter
 from ..forms import call
 from ..frequency import FeatureMap, low_channels
 from .conv_arguments import Size, conv_numbers, has_bias
+from .octave_folded import FoldedOctConv2d
+from .octave_paths import octave_paths, pooled, upsampled
 
 
 class OctConv2d(nn.Module):
@@ -39,9 +39,9 @@ class OctConv2d(nn.Module):
     convolution (groups = C_in = C_out) drops the two cross paths (paper, section 3.3).
 
     The arguments may have any form that nn.Conv2d takes or stores. Raises ValueError, naming the
-    argument, where height and width differ or padding_mode is not "zeros", for alphas outside
-    0..1, strides above 2 or paddings that change the size where there is a low part, and groups
-    that do not divide a path's channels.
+    argument, where height and width differ or padding_mode is not "zeros", for alphas outside 0..1
+    or so small that no channel is low, strides above 2 or paddings that change the size where there
+    is a low part, and groups that do not divide a path's channels.
     """
 
     high_to_high: nn.Parameter | None
@@ -69,9 +69,15 @@ class OctConv2d(nn.Module):
         super().__init__()
         numbers = conv_numbers(kernel_size, stride, padding, dilation, padding_mode)
         kernel_size, stride, padding, dilation = numbers
-        for name, alpha in (("alpha_in", alpha_in), ("alpha_out", alpha_out)):
+        sides = (("alpha_in", alpha_in, in_channels), ("alpha_out", alpha_out, out_channels))
+        for name, alpha, channels in sides:
             if not 0 <= alpha <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, not {alpha}")
+            if alpha > 0 and low_channels(channels, alpha) == 0:
+                raise ValueError(
+                    f"{name} must be 0 or at least 1/{channels}, not {alpha}, which makes none of"
+                    f" the {channels} channels a low one"
+                )
         self.alpha_in, self.alpha_out = alpha_in, alpha_out
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
@@ -208,97 +214,3 @@ class OctConv2d(nn.Module):
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size},"
             f" stride={self.stride}, alpha_in={self.alpha_in}, alpha_out={self.alpha_out}"
         )
-
-
-class FoldedOctConv2d(nn.Module):
-    """An octave convolution between pairs, whose low map is one convolution over cat[pool(high),
-    low]: `to_low` holds the weights of both paths side by side. Without groups."""
-
-    def __init__(
-        self,
-        high_to_high: Tensor,
-        low_to_high: Tensor,
-        to_low: Tensor,
-        bias_high: Tensor,
-        bias_low: Tensor,
-        *,
-        stride: int,
-        padding: int,
-        dilation: int,
-    ) -> None:
-        super().__init__()
-        self.high_to_high, self.low_to_high = parameter(high_to_high), parameter(low_to_high)
-        self.to_low = parameter(to_low)
-        self.bias_high, self.bias_low = parameter(bias_high), parameter(bias_low)
-        self.stride, self.padding, self.dilation = stride, padding, dilation
-
-    def forward(self, x: tuple[Tensor, Tensor]) -> FeatureMap:
-        high, low = x
-        if self.stride == 2:
-            high = pooled(high)
-        out_high = self._convolve(high, self.high_to_high, self.bias_high)
-        from_low = self._convolve(low, self.low_to_high, None)
-        if self.stride == 1:
-            from_low = upsampled(from_low, high)
-        else:
-            low = pooled(low)
-        both = torch.cat([pooled(high), low], dim=1)
-        return out_high.add_(from_low), self._convolve(both, self.to_low, self.bias_low)
-
-    def standalone(self) -> str:
-        (high_out, high_in, kernel, _), (low_out, both, *_) = (
-            self.high_to_high.shape,
-            self.to_low.shape,
-        )
-        inputs, outputs = (high_in, both - high_in), (high_out, low_out)
-        return call("FoldedOctConv2d", inputs, outputs, kernel, stride=self.stride)
-
-    def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return F.conv2d(x, weight, bias, 1, self.padding, self.dilation)
-
-
-def pooled(x: Tensor) -> Tensor:
-    """2x2 average; the odd last row and column average what is there."""
-    return F.avg_pool2d(x, 2, ceil_mode=True)
-
-
-def upsampled(low: Tensor, high: Tensor) -> Tensor:
-    """Every pixel of `low` four times, cropped to the size of `high`: an odd H has ceil(H/2) low
-    rows, which a factor of 2 would make one too many."""
-    return F.interpolate(low, size=high.shape[-2:], mode="nearest")
-
-
-@dataclass(frozen=True)
-class Path:
-    """One of the four convolutions inside an octave convolution."""
-
-    inputs: int
-    outputs: int
-    groups: int
-
-
-@lru_cache(maxsize=4096)
-def octave_paths(
-    in_channels: int, out_channels: int, alpha_in: float, alpha_out: float, groups: int = 1
-) -> dict[str, Path]:
-    """The paths that exist, by name ("high_to_low"). Raises ValueError where groups do not fit."""
-    low_in, low_out = low_channels(in_channels, alpha_in), low_channels(out_channels, alpha_out)
-    inputs = {"high": in_channels - low_in, "low": low_in}
-    outputs = {"high": out_channels - low_out, "low": low_out}
-    depthwise = groups > 1 and groups == in_channels == out_channels
-    if depthwise and low_in != low_out:
-        raise ValueError("a depthwise octave convolution cannot change alpha")
-    # Every caller gets this one, as it is cached: it must not be changed.
-    paths = {}
-    for source, n_in in inputs.items():
-        for target, n_out in outputs.items():
-            if n_in == 0 or n_out == 0 or (depthwise and source != target):
-                continue
-            count = min(n_out, groups)
-            if n_in % count or n_out % count:
-                raise ValueError(
-                    f"{count} groups do not divide the {source}-to-{target} path's {n_in} input"
-                    f" and {n_out} output channels"
-                )
-            paths[f"{source}_to_{target}"] = Path(n_in, n_out, count)
-    return paths

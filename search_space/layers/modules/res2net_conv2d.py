@@ -27,7 +27,8 @@ class Res2NetConv2d(nn.Module):
     `scales` equal parts. Every convolution has its own BatchNorm and ReLU, so none follows this
     module. At scales = 1 there is one split, which is convolved: a plain convolution.
 
-    Raises ValueError where the scales or groups do not divide the channels.
+    Raises ValueError where the scales or groups do not divide the channels, and for a stride in any
+    but a stage block: equation 1 hands x1 on and adds y(i-1) to xi, so all must have one size.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class Res2NetConv2d(nn.Module):
     ) -> None:
         super().__init__()
         width = split_width(channels, scales, groups)
+        if stride != 1 and scales > 1 and not stage_block:
+            raise ValueError(f"stage_block must be True where the stride is {stride}, not 1")
         self.scales, self.stride, self.kernel_size = scales, stride, kernel_size
         self.stage_block = stage_block
         count = max(1, scales - 1)
@@ -158,7 +161,8 @@ class Res2NetBottleneck(ResidualBlock):
     (N, in_channels, H, W) to (N, 4 * planes, ceil(H/stride), ceil(W/stride)). With `base_width` the
     hierarchy has floor(planes * base_width / 64) * groups channels a scale (the paper's 26w x 4s is
     base_width=26, scales=4); without, planes / scales. `stage_block` says whether this is the first
-    block of a stage (None: where stride or channels change). `se` adds squeeze-and-excitation.
+    block of a stage (None: where stride or channels change), which it has to be where the stride is
+    not 1: ValueError. `se` adds squeeze-and-excitation.
     """
 
     expansion = 4

@@ -12,6 +12,15 @@ def pooled(x):
     return F.avg_pool2d(x, 2, ceil_mode=True) if x.shape[1] else x[:, :, ::2, ::2]
 
 
+def upsampled(low, high):
+    """Every pixel four times, cropped to `high`. By size torch divides in float32, which is wrong
+    by a row for some large odd sizes."""
+    height, width = high.shape[-2:]
+    if max(height, width) <= 4096:
+        return F.interpolate(low, size=(height, width), mode="nearest")
+    return F.interpolate(low, scale_factor=2, mode="nearest")[..., :height, :width]
+
+
 class OctConv2d(nn.Module):
     """Octave convolution (Chen et al., ICCV 2019, arXiv 1904.05049), padded to keep the size.
 
@@ -38,7 +47,7 @@ class OctConv2d(nn.Module):
             low_read = None if low is None else pooled(low)
         up = None if low is None else self.path("low_to_high", low)
         if up is not None and self.stride == 1:
-            up = F.interpolate(up, size=high.shape[-2:], mode="nearest")
+            up = upsampled(up, high)
         out_high = self.sum(self.path("high_to_high", high), up)
         if self.outputs[1] == 0:
             return self.biased(out_high, 0)
@@ -100,7 +109,7 @@ class FoldedOctConv2d(nn.Module):
         out_high = F.conv2d(high, self.high_to_high, self.bias_high, padding=self.padding)
         up = F.conv2d(low, self.low_to_high, padding=self.padding)
         if self.stride == 1:
-            up = F.interpolate(up, size=high.shape[-2:], mode="nearest")
+            up = upsampled(up, high)
         else:
             low = pooled(low)
         both = torch.cat([pooled(high), low], dim=1)

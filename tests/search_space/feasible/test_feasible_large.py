@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import pytest
 
-from convnas.search_space.chain.chain import Chain, Position
+from convnas.search_space.chain.chain import Chain, Ints, Position
+from convnas.search_space.feasible import feasible_set, nearest
 from convnas.search_space.feasible.feasible_set import FeasibleSet
+from convnas.search_space.feasible.limits import Limits
 from convnas.search_space.feasible.meet_in_the_middle import TooLarge
 
 Set = FeasibleSet[tuple[int, ...]]
@@ -253,3 +256,65 @@ def test_the_dearest_part_of_a_large_set() -> None:
     without_edge = share - ways[edge] / feasible.count
     assert without_edge - 0.01 < 0.2 < share + 0.01
     assert (top.costs(top.sample_indices(np.random.default_rng(0), 1000))[:, 0] >= edge).all()
+
+
+def test_the_dearest_part_is_exact_wherever_the_set_is_counted_or_listed() -> None:
+    chain = random_chain(12, 11, 3, greatest=40)
+    ways = distribution(chain)
+    limits: list[tuple[int | None, int | None]] = [
+        (None, None), (None, sorted(ways)[150]), (sorted(ways)[60], sorted(ways)[90])
+    ]  # fmt: skip
+    for low, high in limits:
+        inside = {
+            cost: n
+            for cost, n in ways.items()
+            if (low is None or cost >= low) and (high is None or cost <= high)
+        }
+        total = sum(inside.values())
+        for fraction in (Fraction(1, 2), Fraction(1, 8), Fraction(1, 2**20)):
+            # The dearest cost from which on the points are at least that part.
+            edge = max(
+                cost
+                for cost in inside
+                if sum(n for c, n in inside.items() if c >= cost) >= fraction * total
+            )
+            assert make(chain, flops=(low, high)).top(float(fraction)).limits["flops"][0] == edge
+
+
+@pytest.fixture(params=["every combination", "the points that fit"])
+def narrow(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> tuple[Set, Ints]:
+    """A set within two narrow limits, held in memory, and its points by brute force."""
+    if request.param == "the points that fit":
+        monkeypatch.setattr(feasible_set, "_MOST_ENUMERATED", 0)
+    chain = random_chain(5, 9, 1, greatest=10**6, n_costs=2)
+    rows = np.stack(np.unravel_index(np.arange(9**5), chain.shape), axis=1)
+    rows = rows[chain.allows(rows)]
+    costs = chain.cost_of(rows)
+    low, high = np.quantile(costs, [0.5, 0.53], axis=0).astype(int).tolist()
+    good = ((costs >= low) & (costs <= high)).all(axis=1)
+    return make(chain, flops=(low[0], high[0]), params=(low[1], high[1])), rows[good]
+
+
+def test_the_dearest_part_within_several_limits_is_exact(narrow: tuple[Set, Ints]) -> None:
+    feasible, inside = narrow
+    costs = np.sort(feasible.costs(inside)[:, 0])[::-1]
+    for part in (2, 8, 32):
+        edge = costs[-(-len(costs) // part) - 1]
+        assert feasible.top(1 / part).limits["flops"][0] == edge
+
+
+def test_repair_within_two_narrow_limits_changes_the_fewest_positions(
+    narrow: tuple[Set, Ints], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearest, "_MOST_BEGINNINGS", 20)
+    feasible, inside = narrow
+    chain, limits = feasible.chain, Limits.of(feasible.chain, feasible.limits)
+    missed = 0
+    for given in np.random.default_rng(1).integers(chain.shape, size=(40, len(chain))):
+        changed = (inside != given).sum(axis=1)
+        repaired = np.array(feasible.repair(tuple(given.tolist())))
+        assert feasible.feasible(repaired[None])[0]
+        assert (repaired != given).sum() == changed.min()
+        followed = nearest.nearest(chain, limits, tuple(given.tolist()))
+        missed += followed is None or (np.array(followed) != given).sum() > changed.min()
+    assert missed > 3  # by following 20 beginnings alone

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from convnas import OctConv2d
+from convnas.search_space.layers.modules import octave_paths
+from convnas.search_space.layers.standalone import octave as standalone
 
 
 def mean_of_windows(x: Tensor) -> Tensor:
@@ -216,6 +218,8 @@ def test_parameters_do_not_depend_on_alpha(alpha) -> None:
         ({"padding": 0}, "padding must be 1"),
         ({"stride": 3}, "stride 1 or 2"),
         ({"groups": 3}, "3 groups do not divide"),
+        ({"alpha_in": 0.1}, "alpha_in must be 0 or at least 1/8, not 0.1"),
+        ({"alpha_out": 0.12}, "alpha_out must be 0 or at least 1/8, not 0.12"),
     ],
 )
 def test_refuses_what_cannot_be(settings, complaint) -> None:
@@ -233,3 +237,15 @@ def test_the_low_part_is_cut_down_to_whole_channels(channels, alpha, low) -> Non
     assert layer.high_to_high.shape == (channels - low, channels - low, 3, 3)
     high, low_out = layer((torch.zeros(1, channels - low, 4, 4), torch.zeros(1, low, 2, 2)))
     assert (high.shape[1], low_out.shape[1]) == (channels - low, low)
+
+
+@pytest.mark.parametrize("upsample", [octave_paths.upsampled, standalone.upsampled])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_upsampling_repeats_every_pixel_at_any_size(upsample, layout) -> None:
+    # Half of an odd size is no float32: the row that it gives is wrong for some from 4,189 on.
+    for height in (*range(1, 40), *range(4091, 4300), 9999, 10000):
+        for shape in ((height, 3), (2, height)):
+            low = torch.arange(2.0 * -(-shape[0] // 2) * -(-shape[1] // 2))
+            low = low.view(1, 2, -(-shape[0] // 2), -(-shape[1] // 2))
+            low = low.contiguous(memory_format=layout)
+            assert torch.equal(upsample(low, torch.empty(1, 1, *shape)), doubled(low, *shape))

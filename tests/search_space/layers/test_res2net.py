@@ -163,8 +163,19 @@ def test_base_width_gives_the_papers_widths() -> None:
     [
         ({"scales": 3}, "scales must divide the channels: 3 does not divide 64"),
         ({"scales": 4, "groups": 3}, "3 groups do not divide the 16 channels"),
+        ({"stride": 2, "stage_block": False}, "stage_block must be True where the stride is 2"),
     ],
 )
-def test_refuses_what_does_not_divide(settings, complaint) -> None:
+def test_refuses_what_cannot_be(settings, complaint) -> None:
     with pytest.raises(ValueError, match=complaint):
         Res2NetBottleneck(256, 64, **settings)
+
+
+def test_one_scale_is_a_convolution_of_any_stride(naive_conv2d) -> None:
+    torch.manual_seed(0)
+    block = Res2NetBottleneck(16, 4, 2, scales=1, stage_block=False).double().eval()
+    stir(block)
+    x = torch.randn(2, 4, 5, 5, dtype=torch.float64)
+    expected = hierarchy(block.path[3], x, naive_conv2d, 2, 1)
+    torch.testing.assert_close(block.path[3](x), expected)
+    assert block(torch.randn(2, 16, 5, 5, dtype=torch.float64)).shape == (2, 16, 3, 3)

@@ -109,6 +109,18 @@ def test_what_a_silent_node_held_is_taken_over_once_under_its_own_number(
     assert ledgers[new].claim(f"node{new}", left, "key")
 
 
+def test_a_node_does_not_take_over_what_it_trains_itself(
+    ledgers: list[PostgresLedger], storage: RDBStorage
+) -> None:
+    """Silent for longer than the grace, a process that hung for instance: others take its trial."""
+    held = ledgers[0].take("a", 1, None).trial_id
+    with storage.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE convnas_claims SET beat = now() - interval '2 hours'")
+    assert ledgers[0].take("a", 1, None).trial_id is None
+    taken = ledgers[1].take("b", 1, None)
+    assert (taken.trial_id, taken.again) == (held, True)
+
+
 def test_what_is_given_up_is_taken_over_at_once_and_a_trial_without_a_claim_too(
     storage: RDBStorage, study: optuna.Study
 ) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,34 @@ def test_another_experiment_is_refused_in_the_same_directory(run: Path, trials_o
     with pytest.raises(InputError, match=r"budget\.flops: '800K'"):
         launch(*plan(None, run, budget="800K"))
     assert len(trials_of(run)) == 6
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+def test_a_score_that_was_kept_and_not_told_is_told_on_going_on(
+    run: Path, trials_of: Trials, pruned: bool
+) -> None:
+    """As a run is that was killed after it kept a score, before Optuna heard of it."""
+    before = [(t.state, t.values, t.user_attrs) for t in trials_of(run)]
+    with closing(sqlite3.connect(run / "study.db")) as study, study:
+        study.execute(
+            "UPDATE trials SET state = 'RUNNING', datetime_complete = NULL WHERE number = 4"
+        )
+        study.execute("DELETE FROM trial_values WHERE trial_id = 5")
+        study.execute(
+            "UPDATE trial_user_attributes SET value_json = ? WHERE trial_id = 5 AND key = 'pruned'",
+            [json.dumps(pruned)],
+        )
+    record = Path(RunDirectory(run).read_config().evaluator["record"])
+    trained = record.read_text()
+    launch(*plan(None, run))
+    after = trials_of(run)
+    assert after[4].state == (TrialState.PRUNED if pruned else TrialState.COMPLETE)
+    assert pruned or after[4].values == before[4][1]
+    assert after[4].user_attrs == before[4][2] | {"pruned": pruned}
+    # Nothing was trained for it, and nothing else has changed.
+    assert record.read_text() == trained
+    others = [(t.state, t.values, t.user_attrs) for t in after]
+    assert others[:4] + others[5:] == before[:4] + before[5:]
 
 
 def test_trials_that_go_wrong_fail_with_their_reasons_and_the_search_goes_on(

@@ -147,9 +147,7 @@ class ProxyTraining:
         history, reason = self._try(arch, seed, report, None)
         if history is not None:
             return history, None
-        size = batch_size(len(self.data.train), self.settings)
-        # At least 2: batch normalisation may refuse a batch of one.
-        micro_batch = max(2, -(-size // _RETRY))
+        micro_batch = _piece(batch_size(len(self.data.train), self.settings))
         history, again = self._try(arch, seed, report, micro_batch)
         if history is None:
             raise EvaluationError(f"{reason}; and in pieces of {micro_batch} examples: {again}")
@@ -197,6 +195,15 @@ class ProxyTraining:
             if self.settings.width == 1:
                 raise
             raise EvaluationError(f"at the proxy's width it cannot be built: {e}") from e
+
+
+def _piece(size: int) -> int:
+    """Examples in each of about `_RETRY` pieces of a batch of `size`."""
+    piece = max(2, -(-size // _RETRY))
+    # Batch normalisation may refuse a single example, as the last piece too.
+    while size % piece == 1:
+        piece += 1
+    return piece
 
 
 def _repeat(seed: int, number: int) -> int:

@@ -83,9 +83,8 @@ class Budget:
         latency: Any = None,
     ) -> None:
         given = zip(KINDS, (flops, params, activations, latency), strict=True)
-        self.limits: dict[str, Limit] = {
-            kind: _limit(value, f"budget.{kind}") for kind, value in given if value is not None
-        }
+        limits = {kind: _limit(value, f"budget.{kind}") for kind, value in given}
+        self.limits: dict[str, Limit] = {k: v for k, v in limits.items() if v != (None, None)}
 
     @classmethod
     def from_config(cls, config: Any) -> Budget:
@@ -105,8 +104,7 @@ class Budget:
         for kind, limit in self.limits.items():
             unit = "ns" if kind == "latency" else ""
             low, high = (f"{end}{unit}" if end is not None and unit else end for end in limit)
-            if (low, high) != (None, None):
-                config[kind] = high if low is None else {"min": low, "max": high}
+            config[kind] = high if low is None else {"min": low, "max": high}
         return config
 
     def __eq__(self, other: object) -> bool:

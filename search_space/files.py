@@ -64,17 +64,17 @@ def _read_text(path: str | os.PathLike[str]) -> str:
             # One byte more tells that it is too large, of a device too, which
             # has no size to ask for.
             content = file.read(_MOST_BYTES + 1)
-        text = content.decode()
+        # Before it is decoded: the cut may be inside a character.
+        if len(content) > _MOST_BYTES:
+            allowed = f"it cannot be read: it has more than {_MOST_BYTES >> 20} MiB"
+            raise InputError(str(path), "this file", allowed)
+        return content.decode()
     except OSError as e:
         raise InputError(str(path), "this file", f"it cannot be read: {e.strerror}") from e
     except UnicodeDecodeError as e:
         raise InputError(str(path), "this file", "it cannot be read: it is not UTF-8 text") from e
     except ValueError as e:  # a NUL in its name
         raise InputError(str(path), "this file", f"it cannot be read: {e}") from e
-    if len(content) > _MOST_BYTES:
-        allowed = f"it cannot be read: it has more than {_MOST_BYTES >> 20} MiB"
-        raise InputError(str(path), "this file", allowed)
-    return text
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

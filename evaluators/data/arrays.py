@@ -72,7 +72,7 @@ def read_tensors(settings: ArrayFileSettings, input: object) -> Examples:
         raise InputError(_KEY, settings.path, f"{allowed}, not a {type(content).__name__}")
     # numpy has no bfloat16: such a tensor counts as absent.
     arrays = {
-        name: tensor.numpy()
+        name: tensor.numpy(force=True)
         for name, tensor in content.items()
         if name in _NAMES and isinstance(tensor, torch.Tensor) and tensor.dtype != torch.bfloat16
     }

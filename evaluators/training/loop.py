@@ -136,8 +136,9 @@ def train_network(
 
 
 def batch_size(examples: int, settings: TrainingSettings) -> int:
-    """Of an epoch's equal batches: no last batch of one, which batch normalisation cannot take."""
-    return examples // math.ceil(examples / settings.batch_size)
+    """Of an epoch's equal batches: none of one, which batch normalisation cannot take."""
+    # An odd number of examples in pairs comes out as one each: then one example is left out.
+    return max(min(2, examples), examples // math.ceil(examples / settings.batch_size))
 
 
 def one_cycle(progress: float) -> float:

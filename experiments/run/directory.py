@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ...search_space import Architecture
@@ -187,12 +186,7 @@ class Lock:
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, text, 0)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         # The file stays: were it taken away, two launches could each lock a file of this name.
         os.ftruncate(self._fd, 0)
         os.close(self._fd)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from optuna.trial import TrialState
+
 from ...search_space.errors import InputError
 from ..errors import RunError
 from .directory import RunDirectory
@@ -72,7 +74,8 @@ def _compare(key: str, one: Any, other: Any, found: dict[str, list[Any]]) -> Non
 def _curve(run: RunDirectory) -> list[float]:
     best, curve = -float("inf"), []
     for trial in read_trials(run.study):
-        if trial.values is not None:
+        # Optuna gives a pruned trial its last report as its value.
+        if trial.state == TrialState.COMPLETE and trial.values is not None:
             best = max(best, trial.values[0])
             curve.append(best)
     return curve

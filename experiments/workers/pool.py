@@ -14,44 +14,22 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from ...search_space.errors import InputError
 from .channel import Channel, Message
 from .events import Event, Failed, Reported, Scored, Starts, in_words
 from .fork_server_client import ForkServer
+from .supervised import Worker
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-_START_LIMIT = 300.0
-"""Seconds a worker may take to import, load its data and say ready."""
-
-
 _PRELOAD = {"proxy": ("torch._dynamo",)}
 """An evaluator's name -> modules that it imports late and slowly: torch's optimizers need this one,
 which would take every worker two seconds and 80 MB of its own."""
-
-
-@dataclass(eq=False)
-class _Worker:
-    number: int
-    channel: Channel
-    device: str
-    pid: int | None = None
-    since: float = field(default_factory=time.monotonic)
-    trial: int | None = None
-    ready: bool = False
-    stopped: str = ""
-    """Why it was told to end, if it was."""
-
-    @property
-    def waited_for(self) -> bool:
-        return not self.ready or self.trial is not None
 
 
 class WorkerPool:
@@ -73,7 +51,7 @@ class WorkerPool:
         own_device = [str(setup["device"])]
         self._devices = own_device * workers if isinstance(workers, int) else list(workers)
         self._setup, self._log, self._timeout = dict(setup), log, timeout
-        self._workers: dict[int, _Worker] = {}
+        self._workers: dict[int, Worker] = {}
         self._numbers = itertools.count()
         self._starts = Starts(log)
         self._selector = selectors.DefaultSelector()
@@ -87,12 +65,7 @@ class WorkerPool:
             self._open_server()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._devices:
             self._close_server()
         self._selector.close()
@@ -150,8 +123,8 @@ class WorkerPool:
         # Workers' words before the server's: what a worker said before it ended still counts.
         ready = sorted(self._selector.select(self._until_deadline(seconds)), key=_workers_first)
         for key, _ in ready:
-            if isinstance(key.data, _Worker):
-                if key.data.number in self._workers:
+            if isinstance(key.data, Worker):
+                if self._holds(key.data):
                     events += self._listen(key.data)
             elif key.fd == self._wake_read:
                 os.read(self._wake_read, 4096)
@@ -160,7 +133,7 @@ class WorkerPool:
         self._stop_the_late()
         return events
 
-    def _listen(self, worker: _Worker) -> list[Event]:
+    def _listen(self, worker: Worker) -> list[Event]:
         messages = worker.channel.receive()
         if messages is None:
             # It is ending; the fork server will say how.
@@ -168,7 +141,7 @@ class WorkerPool:
             return []
         return [event for message in messages for event in self._heard(worker, message)]
 
-    def _heard(self, worker: _Worker, message: Message) -> list[Event]:
+    def _heard(self, worker: Worker, message: Message) -> list[Event]:
         kind = message.pop("kind")
         if kind == "ready":
             worker.ready = True
@@ -204,11 +177,13 @@ class WorkerPool:
                 events += self._ended(worker, message["code"])
         return events
 
-    def _ended(self, worker: _Worker, code: int) -> list[Event]:
+    def _ended(self, worker: Worker, code: int) -> list[Event]:
         events: list[Event] = []
         # Its last words, a score perhaps, count before the way it ended.
-        while worker.channel in self._selector.get_map():
+        while self._holds(worker) and worker.channel in self._selector.get_map():
             events += self._listen(worker)
+        if not self._holds(worker):
+            return events  # they had it replaced, as it has nothing more to do
         reason = worker.stopped or in_words(code)
         if not worker.ready:
             self._starts.cut_short(code, reason)
@@ -218,38 +193,30 @@ class WorkerPool:
         return events
 
     def _until_deadline(self, seconds: float) -> float:
-        limits = [w.since + self._limit(w) for w in self._workers.values() if w.waited_for]
-        return max(0.0, min([seconds, *(limit - time.monotonic() for limit in limits)]))
-
-    def _limit(self, worker: _Worker) -> float:
-        # Killed already: a deadline in the past would make every `wait` return at once.
-        if worker.stopped:
-            return float("inf")
-        if not worker.ready:
-            return _START_LIMIT
-        return float("inf") if self._timeout is None else self._timeout
+        now = time.monotonic()
+        left = [worker.deadline(self._timeout) - now for worker in self._workers.values()]
+        return max(0.0, min([seconds, *left]))
 
     def _stop_the_late(self) -> None:
         now = time.monotonic()
         for worker in self._workers.values():
-            if worker.waited_for and now - worker.since >= self._limit(worker):
-                self._stop(worker, self._too_late(worker))
+            if now >= worker.deadline(self._timeout):
+                self._stop(worker, worker.too_late(self._timeout))
 
-    def _stop(self, worker: _Worker, reason: str) -> None:
+    def _stop(self, worker: Worker, reason: str) -> None:
         worker.stopped = reason
         self._server.kill(worker.number)
 
-    def _too_late(self, worker: _Worker) -> str:
-        limit = f"trial_timeout, {self._timeout:g} s" if worker.ready else f"{_START_LIMIT:g} s"
-        return f"took longer than {limit}, and was stopped"
-
-    def _replace(self, worker: _Worker) -> None:
+    def _replace(self, worker: Worker) -> None:
         # After its own end too: the server then knows no such worker, and does nothing.
         self._forget(worker)
         self._server.kill(worker.number)
         self._start(worker.device)
 
-    def _forget(self, worker: _Worker) -> None:
+    def _holds(self, worker: Worker) -> bool:
+        return worker.number in self._workers
+
+    def _forget(self, worker: Worker) -> None:
         del self._workers[worker.number]
         if worker.channel in self._selector.get_map():
             self._selector.unregister(worker.channel)
@@ -257,7 +224,7 @@ class WorkerPool:
 
     def _start(self, device: str) -> None:
         ours, theirs = socket.socketpair()
-        worker = _Worker(next(self._numbers), Channel(ours), device)
+        worker = Worker(next(self._numbers), Channel(ours), device)
         self._workers[worker.number] = worker
         self._selector.register(worker.channel, selectors.EVENT_READ, worker)
         # Our copy is closed once it is sent: with it open, the worker's end would not show here.
@@ -303,4 +270,4 @@ class WorkerPool:
 
 
 def _workers_first(ready: tuple[selectors.SelectorKey, int]) -> bool:
-    return not isinstance(ready[0].data, _Worker)
+    return not isinstance(ready[0].data, Worker)

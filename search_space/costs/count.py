@@ -53,7 +53,7 @@ class Cost:
 
     `flops`: multiply-adds, and what else `convention` counts. `params`: learned numbers.
     `activations`: elements of convolution and linear outputs. `backward_bytes`: float32 feature
-    maps that training keeps for the backward pass, see `memory.py`.
+    maps that training keeps for the backward pass, see `backward_memory.py`.
     """
 
     flops: int

@@ -8,6 +8,7 @@ import torch
 
 from convnas import evaluators
 from convnas.evaluators import EvaluationError, load_data
+from convnas.evaluators.proxy import _piece
 from convnas.search_space import Architecture, Choice, cost
 
 DIGITS = {"name": "digits"}
@@ -105,6 +106,14 @@ def test_several_seeds_stop_with_the_first_training_when_told():
     )
     assert result.pruned
     assert len(result.curve) == 1
+
+
+def test_no_piece_of_a_batch_is_a_single_example() -> None:
+    """Which batch normalisation refuses on maps of one pixel."""
+    for size in range(2, 300):
+        pieces = [len(piece) for piece in torch.arange(size).split(_piece(size))]
+        assert min(pieces) >= 2
+        assert max(pieces) <= max(4, size / 4 + 2)
 
 
 def test_pieces_of_a_batch_add_up_to_its_gradient_where_nothing_looks_across_the_batch():

@@ -70,6 +70,10 @@ def test_every_form_of_a_limit() -> None:
     assert budget == Budget.from_config(budget.to_config())
     assert hash(budget) == hash(Budget.from_config(budget.to_config()))
     assert Budget.from_config(None) == Budget() == Budget.from_config({})
+    for nothing in (Budget(flops=(None, None)), Budget(latency={}), Budget(params={"min": None})):
+        assert nothing == Budget()
+        assert hash(nothing) == hash(Budget())
+        assert repr(nothing) == "Budget()"
     assert Budget(flops=("1K", None)).limits == {"flops": (1000, None)}
 
 

@@ -117,6 +117,14 @@ def test_a_name_that_no_file_can_have_is_refused() -> None:
             read_yaml(name)
 
 
+def test_a_file_that_is_too_large_is_called_so_whatever_its_characters(tmp_path: Path) -> None:
+    path = tmp_path / "large.yaml"
+    # Of two bytes each: what is read ends inside one.
+    path.write_text("\u00e9" * (8 * 2**20 + 1), encoding="utf-8")
+    with pytest.raises(InputError, match="more than 16 MiB"):
+        read_yaml(path)
+
+
 def test_json_is_read_and_refused_as_yaml_is(tmp_path: Path) -> None:
     path = tmp_path / "table.json"
     path.write_text('{"a": [1, {"b": 2}]}')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from abc import abstractmethod
 from typing import Any
 
 from optuna.trial import FrozenTrial, Trial
@@ -45,8 +46,9 @@ class ManagedSearch(TaskSource):
         while not self._inbox.empty():
             self.handle(*self._inbox.get())
 
+    @abstractmethod
     def handle(self, connection: Connection | None, message: Message) -> None:
-        raise NotImplementedError
+        """One thing that was said, in the search's own thread."""
 
     def release(self) -> None:
         """Have the tuner end: the search is over."""

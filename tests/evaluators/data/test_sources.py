@@ -259,7 +259,14 @@ X, Y = torch.randint(0, 256, (30, 1, 6, 6), dtype=torch.uint8), torch.arange(30)
 
 
 @pytest.mark.parametrize(
-    "content", [{"x": X, "y": Y}, (X, Y), [X[:, 0], Y], {"x": X / 255, "y": Y}]
+    "content",
+    [
+        {"x": X, "y": Y},
+        (X, Y),
+        [X[:, 0], Y],
+        {"x": X / 255, "y": Y},
+        {"x": (X / 255).requires_grad_(), "y": Y},
+    ],
 )
 def test_tensor_files_are_read(tmp_path, content):
     data = load(tensors(tmp_path / "d.pt", content), input=(1, 6, 6), classes=3)

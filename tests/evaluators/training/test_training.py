@@ -79,7 +79,7 @@ def test_scales_and_biases_are_not_decayed():
     assert classifier.weight.norm().item() < 0.9 * length
 
 
-@pytest.mark.parametrize(("n", "batch_size"), [(12, 4), (13, 4), (9, 8), (3, 8)])
+@pytest.mark.parametrize(("n", "batch_size"), [(12, 4), (13, 4), (9, 8), (3, 8), (9, 2)])
 def test_an_epoch_is_equal_batches_of_different_examples_within_the_limit(n, batch_size):
     seen = []
     net = linear()

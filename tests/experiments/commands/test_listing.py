@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from optuna.trial import TrialState
 
 from convnas.experiments.cli import main
 from convnas.experiments.run.study import read_trials
@@ -42,14 +47,24 @@ def test_diff_names_what_differs_and_compares_the_curves(
     other = tmp_path / "other"
     assert main(["launch", write(scripted), "-o", str(other)]) == 0
     capsys.readouterr()
+    _prune_the_best(run)
     assert main(["diff", str(run), str(other), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     settings = {key: values for key, values in found["settings"].items() if "record" not in key}
     assert settings == {"seed": [0, 1], "trials": [6, 2]}
     for curve, path in zip(found["curves"], (run, other), strict=True):
-        scores = [t.values[0] for t in read_trials(path / "study.db")]
+        complete = [t for t in read_trials(path / "study.db") if t.state == TrialState.COMPLETE]
+        scores = [t.values[0] for t in complete]
+        assert len(scores) == (5 if path == run else 2)
         assert curve == [max(scores[: i + 1]) for i in range(len(scores))]
     assert main(["diff", str(run), str(other)]) == 0
     shown = capsys.readouterr().out
     assert "best after 5" in shown
     assert "seed" in shown
+
+
+def _prune_the_best(run: Path) -> None:
+    """As if it had been stopped early: its last report is then its value for Optuna."""
+    best = max(read_trials(run / "study.db"), key=lambda t: t.values[0])
+    with closing(sqlite3.connect(run / "study.db")) as study, study:
+        study.execute("UPDATE trials SET state = 'PRUNED' WHERE trial_id = ?", [best._trial_id])

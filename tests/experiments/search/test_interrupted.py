@@ -39,25 +39,38 @@ def gone(pid: int) -> bool:
         return True
 
 
+Launched = Callable[..., tuple["subprocess.Popen[str]", Path, Path]]
+
+
 @pytest.fixture
-def slow(scripted: Config) -> Config:
-    scripted["evaluator"] |= {"seconds": 0.4}
-    return scripted
+def launched(
+    scripted: Config, tmp_path: Path, write: Callable[..., str], start: Start, until: Until
+) -> Launched:
+    """A launch on two workers once so many evaluations have started: its process, run and record.
+
+    seconds: of each evaluation.
+    """
+
+    def launched(
+        evaluations: int, *more: str, seconds: float = 0.4
+    ) -> tuple[subprocess.Popen[str], Path, Path]:
+        scripted["evaluator"] |= {"seconds": seconds}
+        run, record = tmp_path / "run", tmp_path / "record.txt"
+        process = start("launch", write(scripted), "-o", str(run), "--workers", "2", *more)
+        until(lambda: len(started(record)) >= evaluations)
+        return process, run, record
+
+    return launched
 
 
 @pytest.mark.parametrize("victim", ["group", "parent"])
 def test_killed_mid_trial_and_launched_again_nothing_is_lost_or_trained_twice(
-    slow: Config,
-    tmp_path: Path,
-    write: Callable[..., str],
-    start: Start,
+    launched: Launched,
     trials_of: Trials,
     until: Until,
     victim: str,
 ) -> None:
-    run, record = tmp_path / "run", tmp_path / "record.txt"
-    process = start("launch", write(slow), "-o", str(run), "--workers", "2", "--trials", "8")
-    until(lambda: len(started(record)) >= 5)
+    process, run, record = launched(5, "--trials", "8")
     pids = {int(line.split()[0]) for line in started(record)}
     (os.killpg if victim == "group" else os.kill)(process.pid, signal.SIGKILL)
     process.wait()
@@ -82,17 +95,11 @@ def test_killed_mid_trial_and_launched_again_nothing_is_lost_or_trained_twice(
 
 
 def test_a_worker_killed_from_outside_costs_its_trial_and_is_replaced(
-    slow: Config,
-    tmp_path: Path,
-    write: Callable[..., str],
-    start: Start,
+    launched: Launched,
     trials_of: Trials,
-    until: Until,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run, record = tmp_path / "run", tmp_path / "record.txt"
-    process = start("launch", write(slow), "-o", str(run), "--workers", "2", "--trials", "8")
-    until(lambda: len(started(record)) >= 3)
+    process, run, record = launched(3, "--trials", "8")
     assert main(["status", str(run), "--json"]) == 0
     state = json.loads(capsys.readouterr().out)
     victim = int(started(record)[-1].split()[0])
@@ -109,16 +116,10 @@ def test_a_worker_killed_from_outside_costs_its_trial_and_is_replaced(
 
 
 def test_where_workers_are_forked_from_may_be_killed_too(
-    slow: Config,
-    tmp_path: Path,
-    write: Callable[..., str],
-    start: Start,
+    launched: Launched,
     trials_of: Trials,
-    until: Until,
 ) -> None:
-    run, record = tmp_path / "run", tmp_path / "record.txt"
-    process = start("launch", write(slow), "-o", str(run), "--workers", "2", "--trials", "8")
-    until(lambda: len(started(record)) >= 4)
+    process, run, record = launched(4, "--trials", "8")
     worker = int(started(record)[-1].split()[0])
     status = Path(f"/proc/{worker}/status").read_text()
     (source,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid"))
@@ -136,17 +137,11 @@ def test_where_workers_are_forked_from_may_be_killed_too(
 
 
 def test_a_second_launch_is_refused_and_the_first_goes_on(
-    slow: Config,
-    tmp_path: Path,
-    write: Callable[..., str],
-    start: Start,
+    launched: Launched,
     trials_of: Trials,
-    until: Until,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run, record = tmp_path / "run", tmp_path / "record.txt"
-    first = start("launch", write(slow), "-o", str(run), "--workers", "2")
-    until(lambda: started(record))
+    first, run, _ = launched(1)
     assert main(["launch", "-o", str(run), "--trials", "50"]) == 2
     assert "another launch is using it" in capsys.readouterr().err
     assert first.wait() == 0
@@ -155,18 +150,11 @@ def test_a_second_launch_is_refused_and_the_first_goes_on(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_asked_to_stop_it_stops_cleanly_leaves_no_process_and_says_how_to_go_on(
-    slow: Config,
-    tmp_path: Path,
-    write: Callable[..., str],
-    start: Start,
+    launched: Launched,
     trials_of: Trials,
-    until: Until,
     number: int,
 ) -> None:
-    run, record = tmp_path / "run", tmp_path / "record.txt"
-    slow["evaluator"] |= {"seconds": 1.0}
-    process = start("launch", write(slow), "-o", str(run), "--workers", "2")
-    until(lambda: len(started(record)) >= 4)
+    process, run, record = launched(4, seconds=1.0)
     # As the terminal's Ctrl-C, to the whole group; a termination request goes to the parent.
     (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
     out, err = process.communicate(timeout=60)

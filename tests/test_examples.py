@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import optuna
 import pytest
 
 import convnas
@@ -54,6 +55,25 @@ def test_own_parts(tmp_path: Path) -> None:
     assert scores == sorted(scores, reverse=True)
     assert scores[0] > 0.5
     assert any("ghost(ratio=" in line for line in said)
+
+
+@pytest.mark.parametrize("framework", ["lightning", "accelerate"])
+def test_own_training(tmp_path: Path, framework: str) -> None:
+    package = {"lightning": "pytorch_lightning", "accelerate": "accelerate"}[framework]
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    said = run(tmp_path, "own_training.py", "--with", framework, "--trials", "2")
+    scores = [float(line.split()[1]) for line in said if line.startswith("accuracy")]
+    assert len(scores) == 2
+    assert scores[0] > 0.5  # ten classes
+    # Each epoch was reported, which is what a pruner goes by.
+    run_dir = tmp_path / "runs" / f"own-{framework}"
+    storage = f"sqlite:///{run_dir / 'study.db'}"
+    (study, *_) = optuna.get_all_study_summaries(storage)
+    curves = [
+        trial.user_attrs["curve"]
+        for trial in optuna.load_study(study_name=study.study_name, storage=storage).trials
+    ]
+    assert [len(curve) for curve in curves] == [2, 2]
 
 
 @pytest.mark.parametrize("name", ["ghost", "greedy", "recall"])

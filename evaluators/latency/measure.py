@@ -11,7 +11,7 @@ import contextlib
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -32,13 +32,16 @@ _SAMPLE = 0.0005
 
 @dataclass(frozen=True)
 class LatencySettings(Settings):
-    """What is measured, and how. `device`: as a config's; `threads`: of torch, on a CPU.
+    """What is measured, and how. `runtime`: what runs the networks; `threads`: of it, on a CPU.
 
+    `device`: as a config's, for torch; `provider`: ONNX Runtime's word for what it runs on.
     `folded`: batch norms folded away, as `convnas export --fold` hands over. `compiled`: through
     torch.compile, which takes up to a minute and a half for every different piece. `samples`: of
-    which the median is taken.
+    which the median is taken. ONNX Runtime has its own layout and takes float32.
     """
 
+    runtime: str = one_of("torch", "onnxruntime")
+    provider: str = text("CPUExecutionProvider", "a provider of ONNX Runtime")
     device: str = text("cpu", "cpu, cuda or cuda:<index>")
     batch: int = integer(1, at_least=1)
     dtype: str = one_of("float32", "bfloat16", "float16")
@@ -47,6 +50,19 @@ class LatencySettings(Settings):
     compiled: bool = flag(False)
     threads: int = integer(1, at_least=1)
     samples: int = integer(25, at_least=3)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        foreign = ("device", "dtype", "channels_last", "compiled") if self.onnx else ("provider",)
+        for each in fields(self):
+            if each.name in foreign and getattr(self, each.name) != each.default:
+                allowed = f"runtime: {self.runtime} does not take it; leave it out"
+                raise InputError(each.name, getattr(self, each.name), allowed)
+
+    @property
+    def onnx(self) -> bool:
+        """Whether ONNX Runtime measures."""
+        return self.runtime == "onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -136,7 +152,7 @@ def _sampled(run: Callable[[], object], samples: int, device: torch.device) -> T
         wait()
         found.append((time.perf_counter_ns() - start) // row)
     low, _, high = statistics.quantiles(found, n=4)
-    return Timing(max(1, int(statistics.median(found))), int(low), int(high))
+    return Timing(*(max(1, int(each)) for each in (statistics.median(found), low, high)))
 
 
 @contextlib.contextmanager

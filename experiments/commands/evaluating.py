@@ -136,28 +136,65 @@ def fidelity(
 @out_option("FILE", "Write the table too, for `latency: {table: FILE}` on another machine.")
 @click.option("--again", is_flag=True, help="Measure anew what was measured before.")
 @click.option("--device", metavar="DEVICE", help="In place of the config's latency.device.")
+@click.option(
+    "--pack",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Measure nothing; write a file that does, elsewhere: python3 FILE, with onnxruntime.",
+)
+@click.option(
+    "--read",
+    metavar="ANSWER",
+    type=click.Path(path_type=Path),
+    help="Measure nothing; take what the pack answered.",
+)
 @JSON
-def latency(config: str, out: Path | None, again: bool, device: str | None, as_json: bool) -> None:
-    """Measure the latency of every piece of CONFIG's networks on this machine.
+def latency(
+    config: str,
+    out: Path | None,
+    again: bool,
+    device: str | None,
+    pack: Path | None,
+    read: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure the latency of every piece of CONFIG's networks, here or on another device.
 
     The table that results estimates each network of the space; how well, it says itself. A config
     with `latency:`, a latency in its budget or among its objectives uses it.
     """
+    from ...search_space.errors import InputError
     from ..config.schema import read_mapping
     from ..run.outputs import check_target, write_out
-    from ..search.latency import table_of
+    from ..search.latency import pack_of, table_from, table_of
     from ..search.prepare import to_measure
 
-    if out is not None:
-        check_target(out)
+    if pack is not None and read is not None:
+        raise InputError("--read", str(read), "not together with --pack: first one, then the other")
+    for target in (out, pack):
+        if target is not None:
+            check_target(target)
     settings = to_measure(read_mapping(config), device=device)
     space = settings.search_space()
 
     def progress(done: int, total: int) -> None:
         if done % 25 == 0 or done == total:
-            click.echo(f"measured {done}/{total}", err=True)
+            click.echo(f"{'packed' if pack else 'measured'} {done}/{total}", err=True)
 
-    table = table_of(settings.latency, space, again=again, progress=progress)
+    if pack is not None:
+        content = pack_of(settings.latency, space, progress)
+        write_out(pack, content)
+        if as_json:
+            emit({"file": str(pack), "bytes": len(content)})
+            return
+        click.echo(f"{pack}  {len(content) / 1e6:.1f} MB")
+        click.echo(f"there: python3 {pack.name}    (it needs onnxruntime, writes answer.json)")
+        click.echo(f"here:  convnas latency {config} --read answer.json -o table.json")
+        return
+    if read is not None:
+        table = table_from(settings.latency, space, read)
+    else:
+        table = table_of(settings.latency, space, again=again, progress=progress)
     if out is not None:
         write_out(out, json.dumps(table.to_dict(), indent=1) + "\n")
     if as_json:
@@ -172,6 +209,13 @@ def latency(config: str, out: Path | None, again: bool, device: str | None, as_j
         f"error     {100 * table.error:.2g} % (median of {table.networks} whole networks), worst"
         f" {100 * table.worst:.2g} %; the pieces' own spread {100 * table.spread:.2g} %"
     )
+    if None not in (table.tau, table.plain_tau, table.plain_error):
+        click.echo(
+            f"order     Kendall's tau {table.tau:.2f} over the same; of the plain sum, uncorrected:"
+            f" {table.plain_tau:.2f}, with an error of {100 * table.plain_error:.2g} %"
+        )
+    if out is not None:
+        click.echo(f"use it: latency: {{table: {out}}}")
 
 
 def latency_range(feasible: Any) -> dict[str, dict[str, float]]:

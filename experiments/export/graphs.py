@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ...search_space.errors import InputError
+from ...evaluators.onnx_graph import check_exporter, onnx_graph, without_notices
 from ..errors import RunError
 
 TOLERANCE = 1e-4
@@ -23,7 +21,7 @@ where that is above 1."""
 def pt2_bytes(network: nn.Module, shape: tuple[int, int, int], info: Mapping[str, Any]) -> bytes:
     """For `torch.export.load`; the batch may have any size, and `info` goes along as an extra
     file, convnas.json."""
-    with _quiet(), torch.no_grad():
+    with without_notices(), torch.no_grad():
         # The example is a batch of 2, since a size of 0 or 1 would be taken for a constant.
         batch = {0: torch.export.Dim("batch")}
         program = torch.export.export(network, (_images(2, shape),), dynamic_shapes=(batch,))
@@ -38,25 +36,17 @@ def onnx_bytes(network: nn.Module, shape: tuple[int, int, int], info: Mapping[st
 
     Raises InputError where the extra `onnx` is not installed, RunError where outputs differ.
     """
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime
-        import onnxscript  # noqa: F401  (torch's exporter is written with it)
-    except ImportError as e:
-        missing = f"it needs {e.name}, which pip install 'convnas[onnx]' brings"
-        raise InputError("format", "onnx", missing) from e
-    with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            network,
-            (_images(2, shape),),
-            dynamo=True,
-            verbose=False,
-            input_names=["images"],
-            output_names=["logits"],
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-        )
-    assert program is not None
-    content = labelled(program.model_proto.SerializeToString(), info)
+    check_exporter("format", "onnx")
+    import onnxruntime
+
+    graph = onnx_graph(
+        network,
+        (_images(2, shape),),
+        ({0: torch.export.Dim("batch")},),
+        input_names=["images"],
+        output_names=["logits"],
+    )
+    content = labelled(graph.SerializeToString(), info)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     # Neither is the size of the example, so it shows, too, that the batch may have any.
     for size in (1, 3):
@@ -84,12 +74,3 @@ def labelled(model: bytes, info: Mapping[str, Any]) -> bytes:
 def _images(size: int, shape: tuple[int, int, int]) -> Tensor:
     """(size, C, H, W) normal noise, as normalised images are."""
     return torch.randn(size, *shape, generator=torch.Generator().manual_seed(size))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without torch's notices about its own future, which no user of an export can act on."""
-    with warnings.catch_warnings():
-        for kind in (FutureWarning, DeprecationWarning, UserWarning):
-            warnings.simplefilter("ignore", kind)
-        yield

@@ -84,21 +84,19 @@ def test_a_gpu_is_waited_for(dtype):
     assert large.median > 2 * small.median
 
 
-def test_a_table_is_the_pieces_times_one_factor_and_its_error_is_of_other_networks(
-    space, monkeypatch
-):
+def test_a_table_is_the_pieces_corrected_and_its_error_is_of_other_networks(space, monkeypatch):
     """With clocks that say that a network takes 1.5 times its pieces, but for two."""
     nets = networks(space)
     odd = {nets[1][0].key: 1.2, nets[3][0].key: 1.8}
     work = {part.key: 1000 * (i + 1) for i, part in enumerate(space.parts().all())}
 
     def part_time(part, settings, device):
-        return Timing(work[part.key], work[part.key] - 50, work[part.key] + 50)
+        return Timing(work[part.key] + 50, work[part.key], work[part.key] + 90)
 
     def network_time(arch, settings, device):
         own = sum(work[part.key] for part in space.parts_of(arch))
         time = int(own * odd.get(arch.key, 1.5))
-        return Timing(time, time, time)
+        return Timing(time + 500, time, time + 900)
 
     monkeypatch.setattr(latency_table, "part_latency", part_time)
     monkeypatch.setattr(latency_table, "network_latency", network_time)
@@ -108,6 +106,8 @@ def test_a_table_is_the_pieces_times_one_factor_and_its_error_is_of_other_networ
     assert table.worst == pytest.approx(0.25, abs=1e-3)
     assert table.error == pytest.approx(1 / 6, abs=1e-3)
     assert table.networks == 3
+    # The plain sum is 2/3, 5/6 and 5/9 of what was measured.
+    assert table.plain_error == pytest.approx(1 / 3, abs=1e-3)
 
 
 def test_what_was_measured_is_not_measured_again_unless_asked(space, cache):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,3 +106,43 @@ def test_wrong_settings_end_with_one_line(
 ) -> None:
     assert main(["space", write({**timed, **change})]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_a_pack_and_its_answer_make_a_table_that_a_budget_takes(
+    timed: Config, tmp_path: Path, write: Callable[..., str], capsys: Capture
+) -> None:
+    pytest.importorskip("onnxscript")
+    plain = {"conv": ["vanilla"]}
+    stages = [plain, {"conv": ["vanilla", "hetconv"], "p": [2]}, plain]
+    space = {key: value for key, value in timed["space"].items() if key != "stage"}
+    timed |= {"space": {**space, "stages": stages}}
+    timed["latency"] |= {"runtime": "onnxruntime"}
+    pack, answer, table = (str(tmp_path / name) for name in ("p.pyz", "answer.json", "t.json"))
+    config = write(timed)
+    assert main(["latency", config, "--pack", pack]) == 0
+    assert "convnas latency" in capsys.readouterr().out
+    subprocess.run([sys.executable, "-I", pack, "-o", answer], check=True, capture_output=True)
+    assert main(["latency", config, "--read", answer, "-o", table]) == 0
+    assert "onnxruntime" in capsys.readouterr().out
+    times = json.loads(Path(table).read_text())["times"]
+    made = SearchSpace.from_config(timed)
+    slow, fast = sorted(
+        (sum(times[part.key] for part in made.parts_of(arch)) for arch in made.within(None)),
+        reverse=True,
+    )
+    assert slow > fast
+    budget = {"latency": f"{fast}ns"}
+    assert main(["space", write({**timed, "latency": {"table": table}, "budget": budget})]) == 0
+    assert "1" in capsys.readouterr().out
+    # Of another space, and cut off.
+    other = {**timed, "space": {**timed["space"], "input": [1, 16, 16]}}
+    assert main(["latency", write(other), "--read", answer]) == 2
+    assert "it answers another pack" in capsys.readouterr().err
+    Path(answer).write_text(Path(answer).read_text()[:99])
+    assert main(["latency", config, "--read", answer]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "answer.json" in line
+    assert main(["latency", config, "--read", answer, "--pack", pack]) == 2
+    timed["latency"] = {"runtime": "torch"}
+    assert main(["latency", write(timed), "--pack", pack]) == 2
+    assert "latency.runtime: 'torch'" in capsys.readouterr().err

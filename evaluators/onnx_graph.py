@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,7 +27,7 @@ def check_exporter(key: str, value: str) -> None:
 def onnx_graph(
     network: nn.Module,
     arguments: tuple[Any, ...],
-    dynamic: Sequence[Any] | None = None,
+    dynamic: tuple[Any, ...] | None = None,
     **names: Any,
 ) -> Any:
     """The graph of `network(*arguments)`, as an onnx.ModelProto with its weights.

@@ -109,7 +109,7 @@ def answered_table(
 ) -> LatencyTable:
     """From the answer of a pack of these parts and networks. Raises InputError."""
     parts = list(parts)
-    keys = [piece.key for piece in (*parts, *(arch for arch, _ in networks))]
+    keys = [*(part.key for part in parts), *(arch.key for arch, _ in networks)]
     known, about = answered(answer, keys, settings)
     return _table(known, parts, networks, about)
 

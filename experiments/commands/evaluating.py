@@ -176,10 +176,13 @@ def latency(
             check_target(target)
     settings = to_measure(read_mapping(config), device=device)
     space = settings.search_space()
+    # ONNX Runtime measures at the end, all at once: the exports before take most of the time.
+    exports = pack is not None or settings.latency.get("runtime") == "onnxruntime"
+    done_so_far = "exported" if exports else "measured"
 
     def progress(done: int, total: int) -> None:
         if done % 25 == 0 or done == total:
-            click.echo(f"{'packed' if pack else 'measured'} {done}/{total}", err=True)
+            click.echo(f"{done_so_far} {done}/{total}", err=True)
 
     if pack is not None:
         content = pack_of(settings.latency, space, progress)
@@ -209,10 +212,11 @@ def latency(
         f"error     {100 * table.error:.2g} % (median of {table.networks} whole networks), worst"
         f" {100 * table.worst:.2g} %; the pieces' own spread {100 * table.spread:.2g} %"
     )
-    if None not in (table.tau, table.plain_tau, table.plain_error):
+    plain = (table.plain_tau, table.plain_error)
+    if table.tau is not None and plain[0] is not None and plain[1] is not None:
         click.echo(
             f"order     Kendall's tau {table.tau:.2f} over the same; of the plain sum, uncorrected:"
-            f" {table.plain_tau:.2f}, with an error of {100 * table.plain_error:.2g} %"
+            f" {plain[0]:.2f}, with an error of {100 * plain[1]:.2g} %"
         )
     if out is not None:
         click.echo(f"use it: latency: {{table: {out}}}")

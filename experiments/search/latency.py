@@ -80,7 +80,8 @@ def _asked(space: SearchSpace) -> tuple[list[Part], list[tuple[Architecture, lis
     # Of the whole space and always the same ones: the table depends on no budget and no seed.
     everything = space.within(None)
     rng = np.random.default_rng(0)
-    sample = list(dict.fromkeys(everything.sample(rng, NETWORKS)))
+    # Twice as many as are wanted, since some are drawn several times.
+    sample = list(dict.fromkeys(everything.sample(rng, 2 * NETWORKS)))[:NETWORKS]
     while len(sample) < 4:  # of a tiny space, some twice
         sample.append(sample[0])
     networks = [(arch, [part.key for part in space.parts_of(arch)]) for arch in sample]

@@ -124,6 +124,12 @@ def _open(path: Path, mode: Literal["ro", "rw"]) -> RDBStorage:
     # SQLite keeps whatever was written into a column of text.
     if not all(isinstance(study.study_name, str) for study in studies):
         raise InputError(str(path), "this file", "it is damaged: a study's name in it is no text")
+    try:
+        for study in studies:
+            storage.get_study_id_from_name(study.study_name)
+    except KeyError as e:
+        allowed = f"it is damaged: its index has no study {study.study_name!r}"
+        raise InputError(str(path), "this file", allowed) from e
     return storage
 
 

@@ -198,3 +198,13 @@ def test_a_scored_trial_without_what_must_come_with_it(run: Path) -> None:
     change(run, "delete from trial_user_attributes where key = 'values' and trial_id = 3")
     with pytest.raises(InputError, match="trial 2 is damaged: it has a score"):
         records.read_trials(run / "study.db")
+
+
+def test_a_name_that_differs_from_its_index_is_named(run, capsys) -> None:
+    path = run / "study.db"
+    content = path.read_bytes()
+    # An entry of SQLite's index: text of five letters, then the row number 1, which takes no byte.
+    entry = b"\x17\tsmall"
+    assert content.count(entry) == 1
+    path.write_bytes(content.replace(entry, b"\x17\t=mall"))
+    refused(run, capsys, "its index has no study", COMMANDS[:3])

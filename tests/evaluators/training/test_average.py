@@ -81,3 +81,16 @@ def test_a_training_measures_and_keeps_the_average():
         expected = decay * expected + (1 - decay) * weights.double()
     torch.testing.assert_close(averaged.double(), expected, rtol=0, atol=1e-6)
     assert not torch.allclose(plain, averaged, atol=1e-3)
+
+
+def test_what_is_restored_goes_on_from_there_and_follows_no_gradient():
+    net = nn.Linear(2, 1, bias=False)
+    average = MovingAverage(net, decay=0.6)
+    other = nn.Parameter(torch.tensor([[4.0, -2.0]]))
+    average.restore({"weight": other}, updates=2)
+    with torch.no_grad():
+        net.weight.copy_(torch.tensor([[8.0, 2.0]]))
+    average.update()
+    # The decay after two updates is 3 / 12.
+    torch.testing.assert_close(average.tensors()["weight"], torch.tensor([[7.0, 1.0]]))
+    assert not average.tensors()["weight"].requires_grad

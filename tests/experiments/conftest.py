@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from convnas.experiments import launch, plan
+from convnas.tests.experiments import warm
 
 HERE = Path(__file__).parent
 SCRIPTED = "python:scripted:Scripted"
@@ -47,17 +49,37 @@ def small(**changes: Any) -> Config:
     }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _warmth() -> Iterator[None]:
+    with warm.warmth():
+        yield
+
+
+@pytest.fixture(scope="module")
+def cold() -> Iterator[None]:
+    """Fork servers and commands start as ever, in a whole module."""
+    warm.Popen.cold = True
+    yield
+    warm.Popen.cold = False
+
+
 @pytest.fixture
 def config() -> Config:
     return small()
 
 
-@pytest.fixture(scope="module")
-def _importable() -> Iterator[None]:
+@contextmanager
+def _path_to_scripted() -> Iterator[None]:
     """`scripted.py` can be imported, here and in workers."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(HERE), prepend=os.pathsep)
         patch.syspath_prepend(str(HERE))
+        yield
+
+
+@pytest.fixture(scope="module")
+def _importable() -> Iterator[None]:
+    with _path_to_scripted():
         yield
 
 
@@ -67,13 +89,19 @@ def scripted(_importable: None, tmp_path: Path) -> Config:
     return small(evaluator={"name": SCRIPTED, "record": str(tmp_path / "record.txt")})
 
 
-@pytest.fixture(scope="module")
-def finished(_importable: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of the scripted experiment, shared: copy it before changing it."""
+@pytest.fixture(scope="session")
+def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     evaluator = {"name": SCRIPTED, "record": str(folder / "record.txt")}
-    launch(*plan(small(evaluator=evaluator), folder / "run"))
+    with _path_to_scripted():
+        launch(*plan(small(evaluator=evaluator), folder / "run"))
     return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def finished(_importable: None, _finished: Path) -> Path:
+    """A finished run of the scripted experiment, shared: copy it before changing it."""
+    return _finished
 
 
 @pytest.fixture

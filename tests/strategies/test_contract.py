@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import multiprocessing
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +60,20 @@ def in_memory(tmp_path: Path) -> BaseStorage:
     return InMemoryStorage()
 
 
+@cache
+def _empty_database() -> bytes:
+    """An SQLite file with Optuna's tables, which take Optuna longer to make than to fill."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.db"
+        open_database(path).engine.dispose()
+        return path.read_bytes()
+
+
 def sqlite(tmp_path: Path) -> BaseStorage:
-    return open_database(tmp_path / "study.db")
+    path = tmp_path / "study.db"
+    if not path.exists():
+        path.write_bytes(_empty_database())
+    return open_database(path)
 
 
 def open_database(path: Path) -> RDBStorage:

@@ -1,7 +1,8 @@
 """What the fuzz tests draw inputs from, and how each is judged.
 
-CONVNAS_FUZZ_EXAMPLES says how many inputs each test tries; the file CONVNAS_FUZZ_RECORD, where it
-is set, gets a line "KIND STATUS" for each of them (`benchmarks/fuzz.py` counts them).
+CONVNAS_FUZZ_EXAMPLES says how many inputs each test tries, 150 unless told, 500 in CI; the file
+CONVNAS_FUZZ_RECORD, where it is set, gets a line "KIND STATUS" for each of them
+(`benchmarks/fuzz.py` counts them).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 
 from convnas.experiments.cli import main
 
-EXAMPLES = int(os.environ.get("CONVNAS_FUZZ_EXAMPLES", "500"))
+EXAMPLES = int(os.environ.get("CONVNAS_FUZZ_EXAMPLES", "150"))
 RECORD = os.environ.get("CONVNAS_FUZZ_RECORD")
 SECONDS = 60
 """One input may take so long; no input does on a quiet machine."""

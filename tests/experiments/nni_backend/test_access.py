@@ -25,7 +25,7 @@ from convnas.tests.experiments import browser
 from convnas.tests.experiments.conftest import until
 from convnas.tests.experiments.nni_backend import helpers
 
-pytestmark = pytest.mark.xdist_group("nni-3")
+pytestmark = [pytest.mark.xdist_group("nni-3"), pytest.mark.usefixtures("cold")]
 
 NODE = Path(nni_node.__path__[0])
 SECRET, TOKEN = "the-runs-own-secret", "for-one-browser"

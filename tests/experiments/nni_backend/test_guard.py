@@ -36,7 +36,8 @@ def serve() -> Iterator[Serve]:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        # The end, too, is noticed at each poll.
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         return int(server.server_address[1])
 
     yield started

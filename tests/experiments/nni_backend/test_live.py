@@ -23,7 +23,7 @@ from convnas.tests.experiments import browser
 from convnas.tests.experiments.conftest import printed_address, until
 from convnas.tests.experiments.nni_backend import helpers, pages
 
-pytestmark = pytest.mark.xdist_group("nni")
+pytestmark = [pytest.mark.xdist_group("nni"), pytest.mark.usefixtures("cold")]
 
 TRIALS = 12
 SKEW = """

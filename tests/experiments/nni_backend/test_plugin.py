@@ -20,7 +20,7 @@ from convnas.experiments.cli import main
 from convnas.tests.experiments.conftest import HERE, SPACE, until
 from convnas.tests.experiments.nni_backend import helpers
 
-pytestmark = [pytest.mark.xdist_group("nni-2"), pytest.mark.usefixtures("_importable")]
+pytestmark = [pytest.mark.xdist_group("nni-2"), pytest.mark.usefixtures("cold", "_importable")]
 
 Trials = Callable[[Path], list[FrozenTrial]]
 LOOPBACK = f"--require {Path(__file__).with_name('loopback.js')}"

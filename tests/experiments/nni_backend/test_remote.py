@@ -20,6 +20,7 @@ from convnas.tests.experiments.nni_backend.sshd import Sshd, sshd_program
 
 pytestmark = [
     pytest.mark.xdist_group("nni-2"),
+    pytest.mark.usefixtures("cold"),
     pytest.mark.usefixtures("_importable"),
     pytest.mark.skipif(sshd_program() is None, reason="needs sshd (apt package openssh-server)"),
 ]

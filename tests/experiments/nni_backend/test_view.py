@@ -16,7 +16,7 @@ from convnas.tests.experiments import browser
 from convnas.tests.experiments.conftest import SCRIPTED, printed_address, small, until
 from convnas.tests.experiments.nni_backend import helpers, pages
 
-pytestmark = pytest.mark.xdist_group("nni")
+pytestmark = [pytest.mark.xdist_group("nni"), pytest.mark.usefixtures("cold")]
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,8 @@ from convnas.experiments.workers.events import Event, Scored
 from convnas.experiments.workers.pool import WorkerPool
 from convnas.search_space import Architecture, Choice
 
+pytestmark = pytest.mark.usefixtures("cold")
+
 ARCH = Architecture("resnet-cifar", (1, 8, 8), 10, (Choice("vanilla"),) * 3)
 
 FORKED = """

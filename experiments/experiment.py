@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from optuna.storages import RDBStorage
 
+from .. import evaluators
 from ..search_space.errors import InputError
 from .config.schema import ExperimentConfig, demo_config, parse_config, read_mapping, resolved
 from .errors import RunError
@@ -164,6 +165,26 @@ def launch(
         run.log(f"end: {ending}")
         records.close(storage)
     return Launched(run, ending)
+
+
+def check_evaluator(prepared: Prepared) -> None:
+    """Make the config's evaluator, which loads its data, as a launch's workers do. Raises
+    InputError, and RunError for whatever else goes wrong in it."""
+    config, example = prepared.config, prepared.feasible.cheapest()
+    try:
+        evaluators.create(
+            config.evaluator,
+            config.data,
+            input=example.input,
+            classes=example.classes,
+            device=str(evaluators.resolve_devices(config.device)[0]),
+            seed=config.seed,
+        )
+    except InputError as error:
+        raise error.under("space") if error.key in ("input", "classes") else error from None
+    except Exception as e:
+        reason = " ".join(f"{type(e).__name__}: {e}".split())[:300]
+        raise RunError(f"the evaluator cannot be made: {reason}") from e
 
 
 @contextmanager

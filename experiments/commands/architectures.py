@@ -13,16 +13,21 @@ from .shared import BUDGET, DEVICE, JSON, WholeNumber, emit
 @click.command()
 @click.argument("config")
 @BUDGET
+@click.option("--no-data", is_flag=True, help="Do not look at the data.")
 @JSON
-def space(config: str, budget: str | None, as_json: bool) -> None:
+def space(config: str, budget: str | None, no_data: bool, as_json: bool) -> None:
     """Count the architectures of CONFIG's space, and those inside its budget.
 
-    Also: how their multiply-adds are spread, and how each choice moves them on average.
+    Also: how their multiply-adds are spread, and how each choice moves them on average. What a
+    launch would refuse is refused here, data that do not fit included.
     """
+    from ..experiment import check_evaluator
     from ..search.prepare import prepared_from
     from .space_summary import summarised
 
     prepared = prepared_from(config, budget=budget)
+    if not no_data:
+        check_evaluator(prepared)
     summary = {**summarised(prepared.space, prepared.feasible), **latency_range(prepared.feasible)}
     if as_json:
         emit(summary)

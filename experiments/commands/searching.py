@@ -37,6 +37,7 @@ from .shared import (
 @click.option("--backend", metavar="NAME", help="local, or nni: as trials of NNI [default: local].")
 @click.option("--port", type=WholeNumber(), metavar="P", help="Of NNI's dashboard [default: 8080].")
 @click.option("--host", metavar="HOST", help="Where NNI listens: this machine only.")
+@click.option("--no-final", is_flag=True, help="Without the final choice, see final: {top: 0}.")
 @DEVICE
 @SEED
 @JSON
@@ -56,11 +57,23 @@ def launch(
     run, settings = experiment.plan(config, out, workers=number(workers), **changes)
     if not settings.backend.machines:
         prepare_data(settings)
+    if settings.final_trainings and not run.exists:
+        click.echo(_said_of_final(settings), err=True)
     with LaunchView() as view:
         launched = experiment.launch(
             run, settings, view, lambda url: click.echo(f"dashboard: {url}", err=True)
         )
     return _close(launched, as_json, settings.trials)
+
+
+def _said_of_final(settings: Any) -> str:
+    """What the final choice will cost, before a search begins."""
+    seeds, top = settings.final.seeds, min(settings.final.top, settings.trials)
+    return (
+        f"after the {settings.trials} trials the final choice: the best {top} are trained with"
+        f" {seeds} new seed{'s' * (seeds > 1)} each, {settings.final_trainings} trainings"
+        " (--no-final leaves it out)"
+    )
 
 
 def _close(launched: Any, as_json: bool, wanted: int) -> int:

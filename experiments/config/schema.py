@@ -95,6 +95,13 @@ class ExperimentConfig(BaseModel):
         return int(epochs)
 
     @property
+    def final_trainings(self) -> int:
+        """How many the final choice makes at most; none where there are no two to choose from, or
+        where it is not made, since all training is done on NNI's machines."""
+        top = min(self.final.top, self.trials)
+        return top * self.final.seeds if top > 1 and not self.backend.machines else 0
+
+    @property
     def wants_latency(self) -> bool:
         """Whether latency is a cost of this experiment's space."""
         return bool(self.latency) or "latency" in self.budget or "latency" in self.objectives
@@ -135,8 +142,8 @@ def read_mapping(path: str | Path) -> Settings:
 def parse_config(source: str | Path | Mapping[str, Any], **changes: Any) -> ExperimentConfig:
     """The config in a file or mapping, with `changes` (those not None) put over it.
 
-    `changes`: trials, seed, workers, device; `strategy` (a name), `budget` (a limit on flops), and
-    `backend` (a name), `port` and `host`.
+    `changes`: trials, seed, workers, device; `strategy` (a name), `budget` (a limit on flops),
+    `backend` (a name), `port` and `host`, and `no_final` (no final choice).
     Raises InputError.
     """
     if isinstance(source, Mapping):
@@ -156,6 +163,9 @@ def parse_config(source: str | Path | Mapping[str, Any], **changes: Any) -> Expe
             there = {**there, part: given.pop(key)}
     if there:
         given["backend"] = there
+    if given.pop("no_final", False):
+        chosen = raw.get("final")
+        given["final"] = {**(chosen if isinstance(chosen, dict) else {}), "top": 0}
     if "budget" in given:
         kept = raw.get("budget")
         given["budget"] = {**(kept if isinstance(kept, dict) else {}), "flops": given["budget"]}

@@ -47,3 +47,38 @@ def test_a_missing_path_is_shown_whole(config, write, tmp_path, monkeypatch, cap
     config["data"] = {"name": "npz", "path": "absent.npz"}
     assert main(["launch", write(config), "-o", "run"]) == 2
     assert str(tmp_path / "absent.npz") in capsys.readouterr().err
+
+
+def test_space_refuses_the_data_that_a_launch_would(
+    config, write, tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    absent = write({**config, "data": {"name": "npz", "path": "absent.npz"}}, "absent.yaml")
+    assert main(["space", absent]) == 2
+    assert str(tmp_path / "absent.npz") in capsys.readouterr().err
+    assert main(["space", absent, "--no-data", "--json"]) == 0
+    np.savez("few.npz", x=np.zeros((40, 8, 8), np.uint8), y=np.arange(40) % 4)
+    few = write({**config, "data": {"name": "npz", "path": "few.npz"}}, "few.yaml")
+    capsys.readouterr()
+    assert main(["space", few]) == 2
+    err = capsys.readouterr().err
+    assert "space.classes: 10 is not allowed; the data 'npz' has 4 classes" in err
+    assert err.count("\n") == 1
+
+
+def test_a_launch_says_what_its_final_choice_costs_and_can_leave_it_out(
+    scripted, write, tmp_path, capsys
+) -> None:
+    path = write({**scripted, "final": {"top": 5, "seeds": 3}})
+    launch = ["launch", path, "--trials", "3", "-o"]
+    assert main([*launch, str(tmp_path / "with")]) == 0
+    # Of three trials the best three, three seeds each.
+    said = "the best 3 are trained with 3 new seeds each, 9 trainings (--no-final"
+    assert said in capsys.readouterr().err
+    record = tmp_path / "record.txt"
+    assert len(record.read_text().splitlines()) == 3 + 9
+    assert main([*launch, str(tmp_path / "without"), "--no-final"]) == 0
+    assert "final choice" not in capsys.readouterr().err
+    assert len(record.read_text().splitlines()) == 3 + 9 + 3
+    kept = parse_config(tmp_path / "without" / "config.yaml").final
+    assert (kept.top, kept.seeds) == (0, 3)

@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= 2
 # One torch thread a process: two threads on a busy machine are many times slower.
 export OMP_NUM_THREADS = 1
 
-.PHONY: search test test-rl lint types tests format clean bench-operators bench-search bench-space bench-evaluator bench-cluster bench-nni bench-ablation bench-proposals bench-zero-cost bench-fidelity bench-demo docs
+.PHONY: search test test-rl lint types tests format clean bench-operators bench-search bench-space bench-evaluator bench-cluster bench-nni bench-ablation bench-proposals bench-zero-cost bench-fidelity bench-demo bench-kills docs
 search: $(VENV)/.installed
 	$(BIN)/convnas launch -o $(RUN_DIR)
 
@@ -103,6 +103,10 @@ bench-fidelity: $(VENV)/.installed-test
 bench-demo: $(VENV)/.installed-test
 	$(BIN)/python -m convnas.benchmarks.demo
 	$(BIN)/python benchmarks/demo_winner.py
+
+# kill -9 of every process of a run in every phase, a hundred times: an hour, any machine will do.
+bench-kills: $(VENV)/.installed-test
+	$(BIN)/python -m convnas.benchmarks.kills
 
 # Do the tests fail when the code is wrong? An hour's sample of small changes, which are made to the files
 # where they lie: in a checkout of its own. cosmic-ray is installed on top, in a place of its own.

@@ -13,10 +13,12 @@ import os
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..search_space import Architecture, InputError
+from ..search_space.backbones import get_backbone
 from ..search_space.files import atomic_write
 
 FORMAT = 1
@@ -72,7 +74,14 @@ class Table:
         """The records of an architecture, None where the table does not hold it."""
         if arch.backbone != self.header["space"]["backbone"]:
             return None
-        return self.rows.get(stages_text(arch))
+        text = stages_text(arch)
+        return self.rows[text] if text in self.rows else self._by_form.get(text)
+
+    @cached_property
+    def _by_form(self) -> Mapping[str, Sequence[TableRow]]:
+        """Canonical text -> rows, for tables of 0.1.0, whose rows may have another spelling."""
+        space = self.header["space"]
+        return {canonical_text(space, text): records for text, records in self.rows.items()}
 
     def save(self, path: Path) -> None:
         """Write the file, the same bytes for the same content."""
@@ -125,6 +134,19 @@ def built_in_tables() -> list[str]:
 def stages_text(arch: Architecture) -> str:
     """An architecture's stages alone, as in its canonical text."""
     return str(arch).partition(": ")[2]
+
+
+def canonical_text(space: Mapping[str, Any], text: str) -> str:
+    """The `stages_text` of an architecture of `space` in whatever spelling, and before it what
+    else the text begins with. A text that is none is left as it is."""
+    try:
+        count = len(get_backbone(space["backbone"]).stages)
+        parts = text.split(" | ")
+        size = "x".join(map(str, space["input"]))
+        given = f"{space['backbone']} {size} {space['classes']}: {' | '.join(parts[-count:])}"
+        return " | ".join([*parts[:-count], stages_text(Architecture.parse(given))])
+    except InputError:
+        return text
 
 
 def _short(value: float) -> float:

@@ -17,17 +17,22 @@ from typing import Any
 
 import yaml
 
+from .backbones import BACKBONES
 from .choice import Choice, StageChoice
 from .errors import InputError, unknown_key
 from .files import atomic_write, read_yaml
+from .network.canonical import canonical_stages
 
 
 @dataclass(frozen=True)
 class Architecture:
     """A backbone, its input (channels, height, width), its classes, and a choice for each stage.
 
-    `str(architecture)` is its canonical text and identity; `key` is that text's digest, fit for
-    file names and unique indices. A stage may be a tuple of choices, one for each block.
+    A stage may be a tuple of choices, one for each block. Two architectures of a backbone are equal
+    when they build the same network: `stages` holds the one form of all spellings, so
+    `hetconv(p=1)` reads `vanilla` there (see `network/canonical.py`). `str(architecture)` is its
+    canonical text and identity; `key` is that text's digest, fit for file names and unique indices.
+    `key_as_written` is the digest of what was given, under which 0.1.0 kept it.
     """
 
     backbone: str
@@ -47,11 +52,19 @@ class Architecture:
                 raise InputError(f"stages[{i}].depth", "given", "a list of blocks is its own depth")
             if stage == ():
                 raise InputError(f"stages[{i}]", [], "give at least one block")
+        object.__setattr__(self, "_written", tuple(self.stages))
+        backbone = BACKBONES.get(self.backbone)
+        if backbone is not None and len(backbone.stages) == len(self.stages):
+            stages = canonical_stages(backbone, self.input, tuple(self.stages))
+            object.__setattr__(self, "stages", stages)
 
     def __str__(self) -> str:
+        return self._text(self.stages)
+
+    def _text(self, chosen: tuple[StageChoice, ...]) -> str:
         stages = " | ".join(
             "[" + ", ".join(map(str, stage)) + "]" if isinstance(stage, tuple) else str(stage)
-            for stage in self.stages
+            for stage in chosen
         )
         return f"{self.backbone} {'x'.join(map(str, self.input))} {self.classes}: {stages}"
 
@@ -65,7 +78,13 @@ class Architecture:
     @cached_property
     def key(self) -> str:
         """16 hexadecimal digits: a digest of the canonical text."""
-        return hashlib.sha256(str(self).encode()).hexdigest()[:16]
+        return _digest(str(self))
+
+    @property
+    def key_as_written(self) -> str:
+        """As `key`, of the stages as they were given: files of 0.1.0 have names of this kind."""
+        written: tuple[StageChoice, ...] = self.__dict__["_written"]
+        return _digest(self._text(written))
 
     @classmethod
     def parse(cls, text: str) -> Architecture:
@@ -130,6 +149,10 @@ class Architecture:
             return cls.from_dict(content)
         except InputError as e:
             raise e.under(str(path)) from e
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _parse_stage(text: str) -> StageChoice:

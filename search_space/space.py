@@ -21,14 +21,14 @@ from .chain.parts import Part, SpaceParts, slot_parts
 from .chain.score import SCORE, with_score
 from .chain.slots import BlockSlot, Option, Slot, State, assembled, slots_of, taken_apart
 from .chain.stage_options import StageOptions
-from .choice import Choice
+from .choice import Choice, StageChoice
 from .costs.count import cost, head_cost, stem_cost
 from .errors import InputError, unknown_key, unknown_name
 from .feasible.feasible_set import FeasibleSet
 from .feasible.limits import InfeasibleBudget
 from .files import read_yaml
 from .layers.base import Signal
-from .network.plan import check_stage_count, plan_head, plan_stem
+from .network.stages import check_stage_count, plan_head, plan_stem
 
 GRANULARITIES = ("stage", "block")
 _KEYS = ("backbone", "input", "classes", "granularity", "stage", "stages", "not")
@@ -67,7 +67,7 @@ class SearchSpace:
             left_out.note(note)
         self._slots = slots_of(self.backbone, self.stages, granularity)
         stem, entering = stem_cost(self.backbone.name, self.input)
-        self.chain, self._kept = tabulated(
+        tables = tabulated(
             self._slots,
             (stem.counted, entering),
             lambda signal: head_cost(self.backbone.name, signal, self.classes).counted,
@@ -76,7 +76,10 @@ class SearchSpace:
             left_out=left_out,
         )
         left_out.check()
+        self._options: dict[tuple[int, int], dict[Option, int]] = {}
+        self.chain, self._kept, self._arriving = tables.chain, tables.kept, tables.arriving
         self.notes = left_out.notes
+        self.merged = left_out.merged(len(self._slots))
 
     @classmethod
     def from_config(cls, source: str | Path | Mapping[str, Any]) -> SearchSpace:
@@ -140,6 +143,12 @@ class SearchSpace:
     def size(self) -> int:
         """The number of architectures, whatever their cost."""
         return self.within(None).size
+
+    @property
+    def spellings(self) -> int:
+        """How many ways there are to choose from the lists as they are written: more than `size`
+        where several give the same network."""
+        return self.chain.spellings
 
     def within(
         self, budget: Budget | None, *, least: Mapping[str, int] | None = None
@@ -223,11 +232,14 @@ class SearchSpace:
         return scored
 
     def _describe(self, architecture: Architecture) -> dict[str, Any]:
-        facts = describe(architecture)
+        indices = self._encode(architecture)
+        paid = cost(architecture)
+        # As the config spells the choices, so that a depth that is chosen is told.
+        facts = {**_told(self._spelled(indices)), "flops": paid.flops, "params": paid.params}
         measured = [name for name in self.chain.costs if name in ("latency", SCORE)]
         if measured:
-            paid = self.chain.cost_of(np.array([self._encode(architecture)]))[0]
-            values = {name: int(paid[self.chain.costs.index(name)]) for name in measured}
+            row = self.chain.cost_of(np.array([indices]))[0]
+            values = {name: int(row[self.chain.costs.index(name)]) for name in measured}
             if "latency" in values:
                 facts["latency_ms"] = values["latency"] / 1e6
             if SCORE in values:
@@ -235,24 +247,36 @@ class SearchSpace:
         return facts
 
     def _decode(self, indices: tuple[int, ...]) -> Architecture:
-        chosen = [kept[option] for kept, option in zip(self._kept, indices, strict=True)]
-        stages = assembled(self._slots, chosen)
+        stages = self._spelled(indices)
         return Architecture(self.backbone.name, self.input, self.classes, stages)
+
+    def _spelled(self, indices: Sequence[int]) -> tuple[StageChoice, ...]:
+        chosen = [kept[option] for kept, option in zip(self._kept, indices, strict=True)]
+        return assembled(self._slots, chosen)
 
     def _encode(self, architecture: Architecture) -> tuple[int, ...]:
         mine = (self.backbone.name, self.input, self.classes, len(self.stages))
         its = (architecture.backbone, architecture.input, architecture.classes)
         if (*its, len(architecture.stages)) != mine:
             raise ValueError(f"{architecture} is of another backbone or input")
-        chosen = taken_apart(self._slots, architecture.stages)
-        try:
-            return tuple(i[option] for i, option in zip(self._option_of, chosen, strict=True))
-        except KeyError as e:
-            raise ValueError(f"{e.args[0]} is not a choice of this space") from e
+        state, indices = 0, []
+        for i, choice in enumerate(taken_apart(self._slots, architecture.stages)):
+            form = self._slots[i].form(self._arriving[i][state], choice)
+            option = self._option_of(i, state).get(form)
+            if option is None:
+                raise ValueError(f"{choice} is not a choice of this space")
+            indices.append(option)
+            state = int(self.chain.positions[i].state[state, option])
+        return tuple(indices)
 
-    @cached_property
-    def _option_of(self) -> list[dict[Option, int]]:
-        return [{option: i for i, option in enumerate(kept)} for kept in self._kept]
+    def _option_of(self, slot: int, state: int) -> dict[Option, int]:
+        """The form of what may be chosen after a state -> its option."""
+        if (slot, state) not in self._options:
+            there = self._arriving[slot][state]
+            may = np.flatnonzero(self.chain.positions[slot].allowed[state]).tolist()
+            forms = {self._slots[slot].form(there, self._kept[slot][i]): i for i in may}
+            self._options[slot, state] = forms
+        return self._options[slot, state]
 
     def _place(self, slot: Slot) -> str:
         """The config's key of the lists that a slot chooses from."""
@@ -267,16 +291,15 @@ class SearchSpace:
         return any(matches(rule, facts) for rule in self.exclude)
 
 
-def describe(architecture: Architecture) -> dict[str, Any]:
-    """What people read of an architecture: conv, alpha, ... of every stage, flops and params."""
+def _told(stages: Sequence[StageChoice]) -> dict[str, Any]:
+    """What people read of an architecture: conv, alpha, ... of every stage."""
     facts: dict[str, Any] = {}
-    for number, stage in enumerate(architecture.stages, 1):
+    for number, stage in enumerate(stages, 1):
         blocks = (stage,) if isinstance(stage, Choice) else stage
         for i, choice in enumerate(blocks, 1):
             place = f"stage{number}" if isinstance(stage, Choice) else f"stage{number}.block{i}"
             facts.update({f"{place}.{name}": value for name, value in choice.to_dict().items()})
-    paid = cost(architecture)
-    return {**facts, "flops": paid.flops, "params": paid.params}
+    return facts
 
 
 def _read(path: str | Path) -> Mapping[str, Any]:

@@ -189,7 +189,7 @@ class Strategy(BaseSampler, abc.ABC):
         # around its first wish, and an exact uniform draw. None is returned only when the last one
         # is empty.
         first: Indices | None = None
-        for wish in islice(self.wishes(view, trial, rng), self.tries):
+        for wish in map(self.feasible.canonical, islice(self.wishes(view, trial, rng), self.tries)):
             if wish not in tried and self._is_feasible(wish) and taken(wish):
                 snapshot.flush()
                 return wish
@@ -237,4 +237,4 @@ class Strategy(BaseSampler, abc.ABC):
                 with contextlib.suppress(ValueError):
                     return self.locate(params)
         proposed = trial.system_attrs.get(PROPOSAL_KEY)
-        return None if proposed is None else tuple(proposed)
+        return None if proposed is None else self.feasible.canonical(proposed)

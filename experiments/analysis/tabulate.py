@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ...evaluators.table import FORMAT, Table, TableRow, stages_text
+from ...evaluators.table import FORMAT, Table, TableRow, canonical_text, stages_text
 from ...search_space.errors import InputError
 from ..config.schema import ExperimentConfig
 from ..errors import RunError
@@ -53,7 +53,8 @@ class Journal:
         for line in lines[1:]:
             entry = _parsed(line)
             if entry is not None:
-                self.records[entry["stages"], entry["seed"]] = TableRow.from_json(entry["record"])
+                stages = canonical_text(self._header["space"], entry["stages"])
+                self.records[stages, entry["seed"]] = TableRow.from_json(entry["record"])
         with self._path.open("a") as file:
             file.write("\n")  # ends a line that was cut off
 

@@ -43,7 +43,8 @@ def space(config: str, budget: str | None, no_data: bool, as_json: bool) -> None
     "--convention",
     metavar="NAME",
     default="multiply-adds",
-    help="multiply-adds, or paper: as the operators' papers count [default: multiply-adds].",
+    help="multiply-adds; paper: as the operators' papers count; or an operator: as its paper does, "
+    "a vanilla baseline too [default: multiply-adds].",
 )
 @click.option("--latency", is_flag=True, help="Measure inference too, whole and part by part.")
 @click.option("--batch", type=WholeNumber(min=1), default=1, metavar="N", help="For --latency.")

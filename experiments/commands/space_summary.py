@@ -18,6 +18,7 @@ def summarised(space: SearchSpace, feasible: FeasibleSet[Architecture]) -> dict[
     ends = {"min": feasible.cheapest(), "max": feasible.dearest()}
     return {
         "size": space.size,
+        "spellings": space.spellings,
         "feasible": low if low == high else None,
         "feasible_bounds": [low, high],
         "share": feasible.share,
@@ -32,4 +33,5 @@ def summarised(space: SearchSpace, feasible: FeasibleSet[Architecture]) -> dict[
         },
         "effects": effects(space.chain),
         "notes": list(space.notes),
+        "merged": list(space.merged),
     }

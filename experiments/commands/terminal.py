@@ -205,7 +205,10 @@ def print_space(summary: dict[str, Any]) -> None:
     low, high = summary["feasible_bounds"]
     share = f"({100 * summary['share']:.3g} %)"
     count = f"{low:,} {share}" if low == high else f"between {low:,} and {high:,}"
-    lines = [f"space     {summary['size']:,} architectures", f"feasible  {count}"]
+    size = f"{summary['size']:,} architectures"
+    if summary["merged"]:
+        size += f" ({summary['spellings']:,} as written: {_few(summary['merged'])})"
+    lines = [f"space     {size}", f"feasible  {count}"]
     if summary["acceptance"] < 1:
         lines.append(f"sampling  keeps {100 * summary['acceptance']:.3g} % of its draws")
     for end, point in summary["architectures"].items():
@@ -225,6 +228,11 @@ def print_space(summary: dict[str, Any]) -> None:
             size = format_quantity(round(abs(effect)))
             table.add_row(name if i == 0 else "", str(label), f"{sign}{size}")
     _out().print(table)
+
+
+def _few(merged: list[str]) -> str:
+    more = f", and {len(merged) - 3} more, see --json" if len(merged) > 3 else ""
+    return ", ".join(merged[:3]) + more
 
 
 def _histogram_lines(summary: dict[str, Any]) -> list[str]:

@@ -112,7 +112,9 @@ class RunDirectory:
         architecture.save(self.best_path)
 
     def weights_path(self, architecture: Architecture) -> Path:
-        return self.path / "weights" / f"{architecture.key}.pt"
+        path = self.path / "weights" / f"{architecture.key}.pt"
+        old = path.with_name(f"{architecture.key_as_written}.pt")  # of a run by 0.1.0
+        return old if old.is_file() and not path.exists() else path
 
     def log(self, line: str) -> None:
         with self.log_path.open("a", encoding="utf-8") as file:

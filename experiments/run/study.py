@@ -22,6 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from ...search_space import Architecture
 from ...search_space.errors import InputError
 from ..errors import RunError
 from .objectives import METRIC_NAMES, directions
@@ -44,6 +45,14 @@ FINAL = " (final)"
 """After the main study's name: the name of the second one, with the final choice's trials."""
 
 _STORAGE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
+
+
+def key_of(trial: FrozenTrial) -> str:
+    """The key of a trial's architecture, also where 0.1.0 wrote another spelling's."""
+    attrs = trial.user_attrs
+    if "architecture" in attrs:
+        return Architecture.from_dict(attrs["architecture"]).key
+    return str(attrs["key"])  # its search was killed between the two
 
 
 def create_study(

@@ -50,11 +50,12 @@ def _scored_again(session: Session, found: list[FrozenTrial], seeds: list[int]) 
     by = session.config.final.by
     # Failed readings are among them: what failed is not tried again when a choice goes on.
     done = {
-        (t.user_attrs["key"], t.user_attrs["seed"])
+        (records.key_of(t), t.user_attrs["seed"])
         for t in study.get_trials(deepcopy=False)
         if t.user_attrs.get("by") == by
     }
-    by_key = {t.user_attrs["key"]: t for t in found}
+    # Trials of 0.1.0 may be of one network; the best of them stands for it.
+    by_key = {records.key_of(t): t for t in reversed(found)}
     # Seed by seed, so that whoever stops early has read all of them equally often.
     jobs = [
         Job(_architecture(t), seed)
@@ -67,7 +68,7 @@ def _scored_again(session: Session, found: list[FrozenTrial], seeds: list[int]) 
         _keep(study, by_key[job.architecture.key], job.seed, outcome, session.log, by)
 
     run_jobs(jobs, session.pool, keep, stopped=session.stop)
-    kept = [t for t in study.get_trials(deepcopy=False) if t.user_attrs["key"] in by_key]
+    kept = [t for t in study.get_trials(deepcopy=False) if records.key_of(t) in by_key]
     return finalists(kept)
 
 

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from ...search_space import Architecture, FeasibleSet
 from ...strategies import Exhausted, StrategyFailed
 from ..errors import RunError
+from ..run.study import key_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Proposer:
             if trial.state == TrialState.RUNNING and trial.number not in but:
                 self._left.append(trial)
             elif "key" in trial.user_attrs:
-                self._seen.add(trial.user_attrs["key"])
+                self._seen.add(key_of(trial))
 
     def left(self) -> Proposal | None:
         """The next one that an earlier run left; None where there is none any more."""

@@ -36,6 +36,9 @@ class Position:
     allowed: (n_states_before, n_options), False where an option cannot follow that state.
     state: (n_states_before, n_options), the state that the option hands to the next position;
         given as (n_options,) where it does not depend on the state before.
+    same: (n_states_before, n_options), the option that stands for an option after that state; it is
+        another one where two make the same point, and then only that one is allowed. None: each
+        stands for itself.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Position:
     cost: Ints
     allowed: Bools
     state: Ints
+    same: Ints | None = None
 
     def __post_init__(self) -> None:
         for name, dtype in (("options", int), ("cost", int), ("state", int), ("allowed", bool)):
@@ -61,6 +65,8 @@ class Position:
             object.__setattr__(self, "state", np.tile(self.state, (self.n_states_before, 1)))
         if self.state.shape != shape or self.state.min() < 0:
             raise ValueError(f"{self.name}: state must hold one state from 0 up for each option")
+        if self.same is not None and self.same.shape != shape:
+            raise ValueError(f"{self.name}: same must hold one option for each option")
 
     @property
     def n_options(self) -> int:
@@ -138,11 +144,26 @@ class Chain:
     @cached_property
     def size(self) -> int:
         """The exact number of points (allowed combinations of options)."""
+        return self._ways([position.allowed for position in self.positions])
+
+    @cached_property
+    def spellings(self) -> int:
+        """As `size`, with every option that another one stands for, see `Position.same`."""
+        return self._ways(
+            [
+                position.allowed
+                if position.same is None
+                else position.allowed | (position.same != np.arange(position.n_options))
+                for position in self.positions
+            ]
+        )
+
+    def _ways(self, allowed: Sequence[Bools]) -> int:
         # Python ints, since the points may be more than int64 holds.
         ways = [1]
-        for i, position in enumerate(self.positions):
+        for i, (position, may) in enumerate(zip(self.positions, allowed, strict=True)):
             arriving, ways = ways, [0] * self.n_states(i + 1)
-            for before, option in np.argwhere(position.allowed).tolist():
+            for before, option in np.argwhere(may).tolist():
                 ways[position.state[before, option]] += arriving[before]
         return sum(ways)
 
@@ -186,8 +207,23 @@ class Chain:
             chosen.update(position.labels[option])
         return chosen
 
+    @cached_property
+    def _has_twins(self) -> bool:
+        return any(position.same is not None for position in self.positions)
+
+    def canonical(self, indices: Indices) -> Indices:
+        """The options that stand for these, see `Position.same`."""
+        if not self._has_twins:
+            return indices
+        state, found = 0, []
+        for position, option in zip(self.positions, indices, strict=True):
+            own = option if position.same is None else int(position.same[state, option])
+            found.append(own)
+            state = int(position.state[state, own])
+        return tuple(found)
+
     def locate(self, params: Mapping[str, Any]) -> Indices:
-        """The options whose labels `params` gives (other keys are ignored).
+        """The options that stand for those whose labels `params` gives (other keys are ignored).
 
         ValueError where a factor is missing or its labels are no option.
         """
@@ -198,4 +234,4 @@ class Chain:
             if option is None:
                 raise ValueError(f"{position.name} has no option {given}")
             found.append(option)
-        return tuple(found)
+        return self.canonical(tuple(found))

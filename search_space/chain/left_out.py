@@ -20,6 +20,7 @@ class LeftOut:
         self.notes: list[str] = []
         self._reason: dict[_Number, NotBuildable] = {}
         self._kept: set[_Number] = set()
+        self._merged: dict[str, dict[str, None]] = {}
 
     def note(self, text: str) -> None:
         if text not in self.notes:
@@ -37,6 +38,22 @@ class LeftOut:
         self.note(f"{where}: {choice} is left out: {reason}")
         for number in _numbers(place, choice):
             self._reason.setdefault(number, reason)
+
+    def merge(self, where: str, choice: Choice, twin: Choice | None, *, always: bool) -> None:
+        """`twin` stands for `choice` in the slot `where`; not `always`: after some choices before
+        it."""
+        names = str(choice), str(twin)
+        if twin is not None and choice.text != twin.text:
+            names = choice.text, twin.text  # once for all depths, widths and kernels
+        said = f"{names[0]} is {names[1]}" + ("" if always else ", after some choices")
+        self._merged.setdefault(said, {})[where] = None
+
+    def merged(self, slots: int) -> list[str]:
+        """What stands for what, and where, if not in all of the `slots`."""
+        return [
+            said if len(places) == slots else f"{said} ({', '.join(places)})"
+            for said, places in self._merged.items()
+        ]
 
     def check(self) -> None:
         """Raises InputError for a number that was kept nowhere: one its reason is about, if any."""

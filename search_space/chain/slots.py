@@ -16,7 +16,8 @@ from ..choice import Choice, StageChoice
 from ..costs.count import block_cost, stage_cost
 from ..layers.base import LayerCost, Signal
 from ..network.blocks import Block
-from ..network.plan import plan_stage, plan_stage_block, stage_end
+from ..network.canonical import canonical_block, canonical_stage
+from ..network.stages import plan_stage, plan_stage_block, stage_end
 from .stage_options import FACTORS, StageOptions
 
 ABSENT = "-"
@@ -38,6 +39,9 @@ class Slot(Protocol):
     """`name`: of the Optuna parameter. `factors`: what is chosen beside the operator."""
 
     @property
+    def backbone(self) -> Backbone: ...
+
+    @property
     def name(self) -> str: ...
 
     @property
@@ -47,6 +51,10 @@ class Slot(Protocol):
     def factors(self) -> tuple[str, ...]: ...
 
     def options(self) -> Iterator[Option]: ...
+
+    def form(self, state: State, option: Option) -> Option:
+        """What stands for all options that build the same there, see `canonical.py`. Raises
+        NotBuildable."""
 
     def after(self, state: State, option: Option) -> tuple[LayerCost, State] | None:
         """The cost and the next state; None where the option may not follow. Raises
@@ -75,14 +83,20 @@ class StageSlot:
     def options(self) -> Iterator[Option]:
         return self.listed.choices()
 
-    def after(self, state: State, option: Option) -> tuple[LayerCost, State] | None:
+    def form(self, state: State, option: Option) -> Choice:
         assert option is not None
-        cost, signal = stage_cost(self.backbone.name, self.stage - 1, state.signal, option)
+        form, _ = canonical_stage(self.backbone.name, self.stage - 1, state.signal, option)
+        assert isinstance(form, Choice)
+        return form
+
+    def after(self, state: State, option: Option) -> tuple[LayerCost, State] | None:
+        form = self.form(state, option)
+        cost, signal = stage_cost(self.backbone.name, self.stage - 1, state.signal, form)
         return cost.counted, State(signal)
 
     def blocks(self, state: State, option: Option) -> tuple[Block, ...]:
-        assert option is not None
-        return plan_stage(self.backbone, self.stage - 1, state.signal, option)
+        form = self.form(state, option)
+        return plan_stage(self.backbone, self.stage - 1, state.signal, form)
 
 
 @dataclass(frozen=True)
@@ -136,21 +150,27 @@ class BlockSlot:
             return LayerCost(), self._handed(State(state.signal, ended=True))
         if ended:
             return None
+        form, first = self.form(state, option), self.number == 0
+        assert form is not None
+        cost, signal = block_cost(self.backbone.name, self.stage - 1, first, state.signal, form)
+        return cost, self._handed(State(signal))
+
+    def form(self, state: State, option: Option) -> Option:
+        if option is None:
+            return None
         if self.number > 0:
             option = option.replaced(width=self._width(state.signal))
-        first = self.number == 0
-        cost, signal = block_cost(self.backbone.name, self.stage - 1, first, state.signal, option)
-        return cost, self._handed(State(signal))
+        place = (self.backbone.name, self.stage - 1, self.number == 0)
+        return canonical_block(*place, state.signal, option)[0]
 
     def blocks(self, state: State, option: Option) -> tuple[Block, ...]:
         # What ends a stage belongs to its last slot, even where that block is absent.
         last = self.number + 1 == max(self.depths)
         if option is None:
             return stage_end(self.backbone, state.signal) if last else ()
-        if self.number > 0:
-            option = option.replaced(width=self._width(state.signal))
-        first = self.number == 0
-        block = plan_stage_block(self.backbone, self.stage - 1, first, state.signal, option)
+        form, first = self.form(state, option), self.number == 0
+        assert form is not None
+        block = plan_stage_block(self.backbone, self.stage - 1, first, state.signal, form)
         return (block, *(stage_end(self.backbone, block.out) if last else ()))
 
     def _width(self, signal: Signal) -> float:
@@ -193,19 +213,23 @@ def assembled(slots: list[Slot], chosen: list[Option]) -> tuple[StageChoice, ...
 
 
 def taken_apart(slots: list[Slot], stages: tuple[StageChoice, ...]) -> list[Option]:
-    """The option of every slot from the stages of an architecture, the inverse of `assembled`.
+    """A choice for every slot from the stages of an architecture, the inverse of `assembled`.
 
-    Raises ValueError where a stage is of the other granularity or has too many blocks.
+    Raises ValueError where a stage needs the other granularity or has too many blocks.
     """
     chosen: list[Option] = []
     per_stage = itertools.groupby(slots, lambda slot: slot.stage)
     for (_, group), stage in zip(per_stage, stages, strict=True):
         places = list(group)
-        if isinstance(places[0], StageSlot) != isinstance(stage, Choice):
-            raise ValueError(f"{stage} is not chosen by {places[0].name}")
-        if isinstance(stage, Choice):
+        if isinstance(places[0], StageSlot):
+            if isinstance(stage, tuple):
+                told = f"{stage} is not chosen by {places[0].name}"
+                raise ValueError(told)  # noqa: TRY004 -- a point of another space, not of a type
             chosen.append(stage)
             continue
+        if isinstance(stage, Choice):
+            depth = stage.depth or places[0].backbone.stages[places[0].stage - 1].depth
+            stage = (stage.replaced(depth=None),) * depth
         if len(stage) > len(places) or len({block.width for block in stage}) > 1:
             raise ValueError(f"{stage} has more blocks than the space, or several widths")
         chosen += [stage[0], *(block.replaced(width=None) for block in stage[1:])]

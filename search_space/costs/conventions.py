@@ -19,19 +19,20 @@ from ..errors import unknown_name
 from ..layers.registry import OPERATORS
 from ..network.blocks import Block
 
-CONVENTIONS = ("multiply-adds", "paper")
-
 
 def extras_of(architecture: Architecture, convention: str) -> list[str]:
     """What the papers of an architecture's operators add. Raises InputError for another name.
 
-    An architecture without such an operator is counted in plain multiply-adds: a paper's vanilla
-    baseline is `hetconv(p=1)`.
+    "paper": as the papers of an architecture's operators count, one of none in plain multiply-adds.
+    An operator's name: as its paper counts whatever the architecture, such as the vanilla baseline.
     """
-    if convention not in CONVENTIONS:
-        raise unknown_name("convention", convention, CONVENTIONS)
+    papers = {name: operator.counts for name, operator in OPERATORS.items() if operator.counts}
+    if convention in papers:
+        return list(papers[convention])
     if convention == "multiply-adds":
         return []
+    if convention != "paper":
+        raise unknown_name("convention", convention, ("multiply-adds", "paper", *papers))
     choices: list[Choice] = []
     for stage in architecture.stages:
         choices += [stage] if isinstance(stage, Choice) else stage

@@ -19,10 +19,9 @@ from ..backbones import get_backbone
 from ..choice import Choice, StageChoice
 from ..errors import InputError
 from ..layers.base import LayerCost, NotBuildable, Signal
-from ..network.plan import (
-    Plan,
+from ..network.plan import Plan, plan
+from ..network.stages import (
     check_stage_count,
-    plan,
     plan_head,
     plan_stage,
     plan_stage_block,
@@ -83,7 +82,8 @@ def cost(architecture: Architecture, convention: str = "multiply-adds") -> Cost:
 @overload
 def cost(module: nn.Module, example: Example, /) -> LayerCost: ...
 def cost(architecture: Any, convention: Any = "multiply-adds") -> Cost | LayerCost:
-    """The cost of an architecture; `convention` is "multiply-adds" or "paper".
+    """The cost of an architecture; `convention` is "multiply-adds", "paper", or an
+    operator's name: as its paper counts, whatever the architecture.
 
     Raises InputError where a choice cannot be built, or for another convention. Of any module
     with an example of its input, `cost(module, example)`: see `module_cost`.

@@ -256,6 +256,10 @@ class FeasibleSet(Generic[Point]):
         """The point that chooses these options."""
         return self._decode(tuple(map(int, indices)))
 
+    def canonical(self, indices: Sequence[int]) -> Indices:
+        """The options that stand for these, where several make the same point."""
+        return self.chain.canonical(tuple(map(int, indices)))
+
     def indices(self, point: Point) -> Indices:
         """The options that `point` chooses; ValueError where it is not of this space."""
         return self._encode(point)

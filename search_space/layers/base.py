@@ -92,6 +92,7 @@ class Layer(Protocol):
 
     - `kept()`: what it keeps for the backward pass (a Kept). Without it, what it reads, as one
       convolution does;
+    - `normalised`: True where it ends in norms and ReLUs of its own, so that none are added;
     - `biases`, `poolings`: what a paper may count beside multiply-adds, see
       `costs/conventions.py`. Without them, 0.
     """

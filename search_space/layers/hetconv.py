@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from .base import LayerCost, NotBuildable, Signal
+from .base import Layer, LayerCost, NotBuildable, Signal
 from .hetconv_execution import HetShape
 from .modules.hetconv_conv2d import HetConv2d, check_divides
+from .octave import spatial
 from .operator import Operator, Parameter, Site, ungrouped
 from .standalone import hetconv as standalone
 
@@ -65,7 +66,9 @@ class Het:
         )
 
 
-def _spatial(site: Site) -> Het:
+def _spatial(site: Site) -> Layer:
+    if site.choice.p == 1:  # every kernel is KxK
+        return spatial(site)
     return Het(site.source, site.out_channels, site.kernel, site.choice.p, site.stride, site.bias)
 
 

@@ -7,7 +7,10 @@ octave one whatever the stage's operator, so the plain operator of this package 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 
 from torch import nn
@@ -16,7 +19,7 @@ from .base import FLOAT_BYTES, Kept, Layer, LayerCost, NotBuildable, Signal, hal
 from .frequency import low_channels
 from .modules.octave_conv2d import OctConv2d
 from .modules.octave_paths import Path, octave_paths
-from .operator import Operator, Parameter, Site
+from .operator import Chosen, Operator, Parameter, Site
 from .plain import Vanilla
 from .standalone import octave as standalone
 
@@ -122,7 +125,14 @@ def convolution(
     groups: int = 1,
     bias: bool = False,
 ) -> Layer:
-    """A plain convolution, or an octave one where either side has a low part."""
+    """A plain convolution, or an octave one where either side has a low part.
+
+    A map of a single pixel that is all low is a plain one: there is no lower resolution.
+    """
+    all_low = low_channels(out_channels, alpha_out) == out_channels
+    depthwise = groups > 1 and groups == out_channels  # it hands on what it receives
+    if all_low and not depthwise and source.strided(stride) == (1, 1):
+        alpha_out = 0.0
     if source.alpha == 0 and alpha_out == 0:
         return Vanilla(source, out_channels, kernel, stride, groups, bias)
     return Octave(source, out_channels, kernel, stride, groups, bias, alpha_out)
@@ -141,6 +151,29 @@ def spatial(site: Site) -> Layer:
     )
 
 
+def _simplest(choice: Chosen, layers: Sequence[Layer]) -> dict[str, float]:
+    """Of the alphas that give the same low channels one that people write: an eighth, a tenth, ...
+
+    Some alpha that is low / count does it: the least that gives each count its low channels.
+    """
+    channels = {
+        layer.out_channels
+        for layer in layers
+        if isinstance(layer, Octave)
+        and layer.alpha_out == choice.alpha
+        and layer.groups < layer.out_channels  # a depthwise one hands on what it receives
+    }
+    lows = {count: low_channels(count, choice.alpha) for count in channels}
+    if not lows:  # it is not reached
+        return {}
+    least = max(Fraction(low, count) for count, low in lows.items())
+    for denominator in (1, 2, 4, 8, 10, 16, 20, 100, *sorted(channels)):
+        alpha = math.ceil(least * denominator) / denominator
+        if all(low_channels(count, alpha) == low for count, low in lows.items()):
+            return {"alpha": alpha}
+    return {}
+
+
 OCTAVE = Operator(
     "octave",
     spatial,
@@ -148,6 +181,7 @@ OCTAVE = Operator(
         Parameter("alpha", most=1, whole=False, meaning="the share of low-frequency channels"),
     ),
     alpha=lambda choice: float(choice.alpha),
+    simplest=_simplest,
     takes_pairs=True,
     counts=("poolings",),
     standalone=(

@@ -8,7 +8,7 @@ An operator is one file of this folder and one line of `registry.py`. The file h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, Protocol
@@ -124,6 +124,10 @@ def _as_the_backbone(choice: Chosen, planes: int, groups: int) -> int | None:
     return None
 
 
+def _as_given(choice: Chosen, layers: Sequence[Layer]) -> Mapping[str, float | int]:
+    return {}
+
+
 @dataclass(frozen=True)
 class Operator:
     """A kind of convolution.
@@ -137,7 +141,8 @@ class Operator:
         the backbone's own.
     takes_pairs: `spatial` can receive a (high, low) pair. Where it cannot, a block whose first
         convolution would be this one begins with an octave convolution that joins the two.
-    normalised: the planned layer ends in norms and ReLUs of its own, so that none are added.
+    simplest: (choice, the layers that its blocks planned) -> numbers, of all that plan the same
+        network the ones that stand for it; a choice's identity is made of them.
     counts: what its paper counts as flops beside multiply-adds: names of properties of planned
         layers, "biases" or "poolings" (see `base.py`).
     standalone: classes and functions, on torch alone, that an exported Python module gets a copy
@@ -152,7 +157,7 @@ class Operator:
     alpha: Callable[[Chosen], float] = _plain
     bottleneck: Callable[[Chosen, int, int], int | None] = _as_the_backbone
     takes_pairs: bool = False
-    normalised: bool = False
+    simplest: Callable[[Chosen, Sequence[Layer]], Mapping[str, float | int]] = _as_given
     counts: tuple[str, ...] = ()
     standalone: tuple[Any, ...] = ()
     colours: tuple[str, str] = ("#fbcfe8", "#5b2140")

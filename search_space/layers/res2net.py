@@ -7,11 +7,12 @@ Source: Gao et al., TPAMI 2019, arXiv 1904.01169; the hierarchy itself is in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
 from ..backbones import Backbone
-from .base import FLOAT_BYTES, Kept, LayerCost, NotBuildable, Signal
+from .base import FLOAT_BYTES, Kept, Layer, LayerCost, NotBuildable, Signal
 from .modules.res2net_conv2d import Res2NetConv2d, hierarchy_channels, split_width
 from .operator import Chosen, Operator, Parameter, Site
 from .plain import Vanilla
@@ -28,6 +29,7 @@ class Res2Net:
     stride: int = 1
     groups: int = 1
     stage_block: bool = False
+    normalised: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         try:
@@ -43,7 +45,7 @@ class Res2Net:
         width = self.source.channels // self.scales
         split = Signal(width, self.source.height, self.source.width)
         one = Vanilla(split, width, self.kernel, self.stride, self.groups).cost()
-        count = max(1, self.scales - 1)
+        count = self.scales - 1
         return LayerCost(
             flops=one.flops * count,
             params=(one.params + 2 * width) * count,
@@ -53,11 +55,8 @@ class Res2Net:
     def kept(self) -> Kept:
         """Of every convolution the sum it reads, what it gives, and that after norm and ReLU."""
         width = self.source.channels // self.scales
-        convolutions = max(1, self.scales - 1)
+        convolutions = self.scales - 1
         given = 2 * convolutions * width * self.out.area
-        # With one split the last ReLU's map is the output itself; else the output is a copy of all.
-        if self.scales == 1:
-            return Kept(source=True, out=True, inside=FLOAT_BYTES * (given - width * self.out.area))
         # The first convolution reads a view of the source, and in a stage block every one does.
         sums = 0 if self.stage_block else (convolutions - 1) * width * self.source.area
         return Kept(source=True, inside=FLOAT_BYTES * (given + sums))
@@ -73,8 +72,11 @@ class Res2Net:
         )
 
 
-def _spatial(site: Site) -> Res2Net:
+def _spatial(site: Site) -> Layer:
     scales = site.choice.scales
+    if scales == 1:  # one split, which is convolved
+        channels = site.source.channels
+        return Vanilla(site.source, channels, site.kernel, site.stride, site.groups)
     return Res2Net(site.source, scales, site.kernel, site.stride, site.groups, site.stage_block)
 
 
@@ -96,7 +98,6 @@ RES2NET = Operator(
     parameters=(Parameter("scales"), Parameter("base_width", optional=True)),
     misplaced=_no_bottleneck,
     bottleneck=_bottleneck,
-    normalised=True,
     standalone=(standalone.Res2NetConv2d,),
     colours=("#fde68a", "#4d3f0f"),
 )

@@ -118,12 +118,12 @@ class _Path:
     ) -> None:
         bias, stage_block = self.place.backbone.bias, self.place.stage_block
         site = Site(self.choice, self.out, channels, alpha, stride, groups, bias, stage_block)
-        self._add(plan_spatial(site), norm=not self.operator.normalised, relu=relu)
+        self._add(plan_spatial(site), relu=relu)
 
-    def _add(self, layer: Layer, *, norm: bool = True, relu: bool = True) -> None:
+    def _add(self, layer: Layer, *, relu: bool = True) -> None:
         self.layers.append(layer)
         self.out = layer.out
-        if norm:
+        if not getattr(layer, "normalised", False):
             self.layers.append(Norm(layer.out))
             if relu:
                 self.layers.append(Relu(layer.out))

@@ -79,12 +79,25 @@ def load_network(path: str | Path) -> Network:
         if content.get("folded"):
             # For its layers only: every number is written over by the file's.
             network = fold_batch_norm(network)
-        network.load_state_dict(content["state_dict"])
+        network.load_state_dict(_as_built(network, content["state_dict"]))
     # A file that convnas marked may still lack a key or hold other types, shapes or operators.
     except (InputError, KeyError, RuntimeError, TypeError, AttributeError) as e:
         reason = str(e) if isinstance(e, InputError) else _MISMATCH
         raise InputError(str(path), "this file", reason) from e
     return network.eval()
+
+
+def _as_built(network: Network, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights under this network's names.
+
+    Files of 0.1.0 may hold `hetconv(p=1)` or `res2net(scales=1)` as layers of their own, which are
+    plain convolutions now: the same tensors in the same order, under other names.
+    """
+    own = network.state_dict()
+    if own.keys() == weights.keys() or len(own) != len(weights):
+        return weights
+    pairs = zip(own.items(), weights.values(), strict=True)
+    return {name: given.view(tensor.shape) for (name, tensor), given in pairs}
 
 
 def _architecture(content: dict[str, Any]) -> Architecture:

@@ -30,13 +30,14 @@ class Samples:
         }
 
     def point(self, sample: Mapping[str, str]) -> Indices:
-        """ValueError where a label is missing or a name unknown."""
+        """ValueError where a label is missing or a name unknown. Where several samples are one
+        network, the point that stands for them."""
         point = []
         for label, names in self.names.items():
             if sample.get(label) not in names:
                 raise ValueError(f"{label}: {sample.get(label)!r} is none of {', '.join(names)}")
             point.append(names.index(sample[label]))
-        return tuple(point)
+        return self._all.canonical(point)
 
     def architecture(self, sample: Mapping[str, str]) -> Architecture:
         """ValueError where a label is missing, a name unknown, or blocks do not fit together."""

@@ -21,7 +21,7 @@ from ...search_space.layers.base import NotBuildable, Signal
 from ...search_space.layers.frequency import FeatureMap
 from ...search_space.layers.modules.octave_paths import upsampled
 from ...search_space.network.blocks import Block
-from ...search_space.network.plan import plan_head, plan_stem
+from ...search_space.network.stages import plan_head, plan_stem
 from .samples import Samples, candidate_name
 
 

@@ -47,7 +47,7 @@ class TrialStudy:
     def start(self, architecture: Architecture) -> None:
         """Raises RunError where the trial was proposed another architecture."""
         frozen = self._frozen()
-        if frozen.user_attrs.get("key") != architecture.key:
+        if "key" not in frozen.user_attrs or records.key_of(frozen) != architecture.key:
             raise RunError(f"NNI's record of trial {self._number} is not the study's")
         trial = Trial(self._study, frozen._trial_id)
         self._trials.start(Proposal(trial, architecture))

@@ -58,9 +58,12 @@ class Readings:
                 one = json.loads(line)
                 self._known[one["key"], one["seed"]] = Reading(one["score"], one["seconds"])
 
-    def get(self, architecture: Architecture, seed: int) -> Reading | None:
-        keys = architecture.key, architecture.key_as_written  # the latter by 0.1.0
-        return next((self._known[key, seed] for key in keys if (key, seed) in self._known), None)
+    def get(self, key: str, seed: int) -> Reading | None:
+        return self._known.get((key, seed))
+
+    def of(self, architecture: Architecture, seed: int) -> Reading | None:
+        """Also where 0.1.0 kept it."""
+        return self.get(architecture.key, seed) or self.get(architecture.key_as_written, seed)
 
     def keep(self, key: str, seed: int, reading: Reading) -> None:
         """Noted, and written at once: a comparison that is killed loses only what is running."""
@@ -201,7 +204,7 @@ class _Searches(TaskSource):
             wish = run.ask(self._feasible)
             if wish is None:
                 break
-            known = self._readings.get(wish, run.seed)
+            known = self._readings.of(wish, run.seed)
             if known is None:
                 return wish
             # Its seconds count for this search too, as if it had trained the architecture itself.

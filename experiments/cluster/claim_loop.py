@@ -39,7 +39,12 @@ class ClusterSearch(TaskSource):
         self._session, self._study, self._node = session, session.study, node
         self._storage: BaseStorage = session.study._storage
         self._follow = follow
-        self._points = feasible.count if feasible.holds_at_most(_MANY) else None
+        self._points: int | None = None
+        if feasible.holds_at_most(_MANY):
+            trials = session.study.get_trials(deepcopy=False)
+            held = [records.key_of(trial) for trial in trials if "key" in trial.user_attrs]
+            # In a study of 0.1.0 several trials may hold one architecture.
+            self._points = feasible.count + len(held) - len(set(held))
         self._exhausted = self._asked_in_vain = False
         self._next_look = self._next_count = 0.0
         self._trials = session.trial_log(

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convnas import Budget, FeasibleSet, SearchSpace
-from convnas.evaluators.table import Table, stages_text
+from convnas.evaluators.table import Table
 
 Floats = NDArray[np.float64]
 
@@ -180,7 +180,8 @@ def digits() -> Task:
     feasible = space.within(Budget(flops="1M"))
     readings = {}
     for row in feasible.indices_in_order():
-        records = table.rows[stages_text(feasible.point(row))]
+        records = table.of(feasible.point(row))
+        assert records is not None
         readings[row] = [100 * float(record.epochs[-1]["accuracy"]) for record in records]
     return _task("digits", feasible, readings, trainings=40)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,7 @@ import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from ...search_space import Architecture, Choice
+from ...search_space.backbones import get_backbone
 from ..run import study as records
 from ..run.finalists import Finalist
 
@@ -31,25 +32,35 @@ class ScoredTrial:
     metrics: dict[str, float]
     curve: tuple[float, ...]
 
+    by_block: bool = False
+    """Whether each block of a stage was chosen for itself."""
+
     @cached_property
     def factors(self) -> Factors:
-        """What was chosen, a word for each thing that could be: "stage 1" -> "octave(alpha=.5)"."""
-        return factors_of(self.architecture)
+        """What was chosen, a word for each thing that could be: "stage 1" -> "octave(alpha=.5)".
 
-
-def factors_of(architecture: Architecture) -> Factors:
-    """As `ScoredTrial.factors`: operators, and depth, width and kernel where they are set."""
-    found: Factors = {}
-    for i, stage in enumerate(architecture.stages, 1):
-        blocks = {f"stage {i}": stage} if isinstance(stage, Choice) else {}
-        if not isinstance(stage, Choice):
-            blocks = {f"stage {i}.{j}": choice for j, choice in enumerate(stage, 1)}
-        for name, choice in blocks.items():
-            found[name] = choice.text
-            for more in ("depth", "width", "kernel"):
-                if getattr(choice, more) is not None:
-                    found[f"{name} {more}"] = f"{getattr(choice, more):g}"
-    return found
+        An architecture names no depth, width or kernel that is the backbone's own; here they are
+        named, since another trial may have chosen another.
+        """
+        found: Factors = {}
+        backbone = get_backbone(self.architecture.backbone)
+        for i, (stage, own) in enumerate(
+            zip(self.architecture.stages, backbone.stages, strict=True), 1
+        ):
+            usual = {"depth": own.depth, "width": 1, "kernel": 3}
+            blocks: Mapping[str, Choice]
+            if isinstance(stage, Choice) and not self.by_block:
+                blocks = {f"stage {i}": stage}
+            else:
+                del usual["depth"]
+                if isinstance(stage, Choice):
+                    stage = (stage,) * (stage.depth or own.depth)
+                blocks = {f"stage {i}.{j}": choice for j, choice in enumerate(stage, 1)}
+            for name, choice in blocks.items():
+                found[name] = choice.text
+                for more, value in usual.items():
+                    found[f"{name} {more}"] = f"{getattr(choice, more) or value:g}"
+        return found
 
 
 def scored(trials: Iterable[FrozenTrial]) -> list[ScoredTrial]:
@@ -63,6 +74,7 @@ def scored(trials: Iterable[FrozenTrial]) -> list[ScoredTrial]:
             Architecture.from_dict(trial.user_attrs["architecture"]),
             records.metrics_of(trial),
             tuple(trial.user_attrs.get("curve", ())),
+            by_block=any(".block" in name for name in trial.user_attrs),
         )
         for trial in trials
         if trial.state == TrialState.COMPLETE and "architecture" in trial.user_attrs

@@ -145,6 +145,9 @@ def test_an_operator_that_is_not_reached_is_vanilla() -> None:
     # After an octave block, an octave convolution joins the frequencies, whatever p.
     joined = Architecture.parse(f"{head}vanilla | [octave(alpha=0.5), hetconv(p=2)]{tail}")
     assert str(joined) == f"{head}vanilla | [octave(alpha=0.5), vanilla]{tail}"
+    # The last stage strides from 2x2 to one pixel, of which there is no half resolution.
+    pixel = Architecture.parse("resnet20 3x4x4 10: vanilla | vanilla | octave(alpha=1.0)")
+    assert str(pixel) == "resnet20 3x4x4 10: vanilla | vanilla | vanilla"
 
 
 SPACE = {"backbone": "resnet-cifar", "input": [1, 8, 8], "classes": 10}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -60,6 +61,8 @@ def upsampled(low: Tensor, high: Tensor) -> Tensor:
     """Every pixel of `low` four times, cropped to the size of `high`: an odd H has ceil(H/2) low
     rows, which a factor of 2 would make one too many."""
     height, width = high.shape[-2:]
-    if max(height, width) <= _GREATEST_BY_SIZE:
+    # A traced graph is run at other sizes than the one it was made at. torch.jit has no types.
+    traced = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if not traced and max(height, width) <= _GREATEST_BY_SIZE:
         return F.interpolate(low, size=(height, width), mode="nearest")
     return F.interpolate(low, scale_factor=2, mode="nearest")[..., :height, :width]

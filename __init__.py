@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import evaluators, experiments, search_space, strategies
+    from .experiments.conversion.convert import convert
+    from .experiments.conversion.files import load_converted
     from .experiments.notebook import launch, load_run
     from .search_space import (
         Architecture,
@@ -42,9 +44,11 @@ _ROOM_OF = {
     "Res2NetBottleneck": "search_space",
     "SearchSpace": "search_space",
     "build_network": "search_space",
+    "convert": "experiments.conversion.convert",
     "cost": "search_space",
     "fold_batch_norm": "search_space",
     "launch": "experiments.notebook",
+    "load_converted": "experiments.conversion.files",
     "load_network": "search_space",
     "load_run": "experiments.notebook",
     "register_operator": "search_space",
@@ -63,9 +67,11 @@ __all__ = [  # noqa: RUF022  (the rooms last)
     "Res2NetBottleneck",
     "SearchSpace",
     "build_network",
+    "convert",
     "cost",
     "fold_batch_norm",
     "launch",
+    "load_converted",
     "load_network",
     "load_run",
     "register_operator",

@@ -18,6 +18,7 @@ from .. import __version__
 from .commands import (
     architectures,
     cluster,
+    convert,
     dashboard,
     evaluating,
     init,
@@ -127,6 +128,7 @@ for _command in (
     runs.export,
     runs.report,
     train.train,
+    convert.convert,
     architectures.space,
     architectures.cost,
     architectures.backbones,

@@ -1,0 +1,1 @@
+"""Somebody's own trained network made cheaper, its weights kept."""

@@ -7,7 +7,7 @@ from .data.split import Split
 from .device import resolve_device, resolve_devices, seeded, select_device
 from .memory import data_bytes, training_bytes
 from .proxy import ProxySettings, ProxyTraining
-from .registry import EVALUATORS, check_settings, create
+from .registry import EVALUATORS, check_settings, create, with_objectives
 from .retrain import RetrainSettings, Trained, retrain
 from .training.loop import History, train_network
 from .training.recipe import TrainingSettings
@@ -43,4 +43,5 @@ __all__ = [
     "select_device",
     "train_network",
     "training_bytes",
+    "with_objectives",
 ]

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from ..search_space import Architecture
 
+ACCURACY = "accuracy"
+"""The metric that is the score where no objective names another."""
+
 Report = Callable[[int, Mapping[str, float]], bool]
 """Called after every epoch with its number, from 1, and its metrics. True means: stop now, the
 trial is pruned. After the last epoch there is nothing left to stop and the answer is ignored."""

@@ -10,15 +10,17 @@ import numpy as np
 import torch
 
 from ..search_space import Architecture, Choice, InputError, build_network
-from .base import Evaluation, EvaluationError, Report, keep_going
+from .base import ACCURACY, Evaluation, EvaluationError, Report, keep_going
 from .data.dataset import SearchData
 from .device import PeakMemory, out_of_memory, seeded
 from .quantised import int8_accuracy
-from .settings import flag, integer, one_of, real
+from .settings import flag, integer, real, setting
+from .training.balance import class_weights
 from .training.capture import recorder_for
 from .training.loop import History, batch_size, train_network
+from .training.metrics import ClassMetrics, is_class_metric
 from .training.recipe import TrainingSettings
-from .training.scores import SCORES
+from .training.scores import score_of, score_problem
 
 _RETRY = 4
 """After running out of memory the batch is tried in this many pieces."""
@@ -30,14 +32,14 @@ class ProxySettings(TrainingSettings):
 
     `score`: the validation `accuracy`, or, each with its sign turned so that higher is better, the
     sum over the epochs of the mean training loss, `train_loss_sum` (Ru et al., arXiv 2006.04492),
-    or the validation `loss`. `share` of every class's training examples; `resolution`, images as
-    squares of this size; `width`, every stage's channels times this (the stem's stay). `seeds`:
-    trained so often, from other weights and in another order, and the mean counts. `benchmark` is
-    off by default. `int8`: at the end the metric `int8_accuracy` is measured too, see
-    `quantised.py`; the final choice can go by it.
+    or the validation `loss`; or a metric of `ClassMetrics` such as `macro_f1`. `share` of every
+    class's training examples; `resolution`, images as squares of this size; `width`, every stage's
+    channels times this (the stem's stay). `seeds`: trained so often, from other weights and in
+    another order, and the mean counts. `benchmark` is off by default. `int8`: at the end the metric
+    `int8_accuracy` is measured too, see `quantised.py`; the final choice can go by it.
     """
 
-    score: str = one_of(*SCORES)
+    score: str = setting(ACCURACY, score_problem)
     # A search makes new shapes all day, and each would be tried out anew, for seconds.
     benchmark: bool = flag(False)
     share: float = real(1.0, above=0, high=1)
@@ -80,6 +82,16 @@ class ProxyTraining:
         if settings.resolution is not None:
             data = data.resized(settings.resolution)
         self.data = (data if settings.uint8 else data.floating()).to(device)
+        self._score = score_of(settings.score)
+        names = [*(settings.metrics or ()), *filter(is_class_metric, [settings.score])]
+        try:
+            # Tried out here, before any architecture is.
+            class_weights(settings.class_weights, data.train.labels, data.classes)
+            labels = self.data.validation.labels
+            metrics = ClassMetrics(names, labels, data.classes, data.names) if names else None
+        except InputError as error:
+            raise error.under("evaluator") from None
+        self._metrics = metrics
 
     @property
     def suspect(self) -> bool:
@@ -139,9 +151,6 @@ class ProxyTraining:
 
         return tell
 
-    def _score(self, metrics: Mapping[str, float]) -> float:
-        return SCORES[self.settings.score](metrics)
-
     def _train(self, arch: Architecture, seed: int, report: Report) -> tuple[History, int | None]:
         """What the training saw, and the size of its pieces where memory ran out at first."""
         history, reason = self._try(arch, seed, report, None)
@@ -170,6 +179,7 @@ class ProxyTraining:
                     micro_batch=micro_batch,
                     # After a failure the state of the device is in doubt: nothing more is recorded.
                     recorder=None if self.suspect else self._recorder,
+                    metrics=self._metrics,
                 )
                 if self.settings.int8 and not history.stopped:
                     reached = int8_accuracy(net.eval(), self.data.train, self.data.validation)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -11,13 +11,15 @@ import torch
 
 from ..search_space import InputError
 from ..search_space.errors import unknown_name
-from .base import Evaluator
+from .base import ACCURACY, Evaluator
 from .data.dataset import SearchData, load_data, read_data_settings
 from .device import resolve_device
 from .hook import is_hook, load_hook
+from .own import ScoredBy
 from .proxy import ProxySettings, ProxyTraining
 from .settings import Settings, read_settings
 from .tabular import Tabular, TabularSettings
+from .training.metrics import KNOWN, is_class_metric
 from .zero_cost import MEASURES, ByCost, Measure, ZeroCost, ZeroCostSettings
 
 
@@ -84,31 +86,40 @@ def create(
     classes: int,
     device: str = "auto",
     seed: int = 0,
+    objectives: Sequence[str] = (ACCURACY,),
 ) -> Evaluator:
     """The evaluator of a config's `evaluator:` and `data:`, for architectures of this input.
 
     One of your own, `name: "python:MODULE:NAME"`, is called with its other settings, the data's,
-    and the keywords input, classes, device and seed; it returns an `Evaluator`. The seed divides
-    the data. InputError where settings, data and input do not fit together or the device is absent.
+    and the keywords input, classes, device and seed; it returns an `OwnEvaluator`. The seed divides
+    the data. `objectives`: metrics by name, the first of them the score.
+    InputError where settings, data and input do not fit together or the device is absent.
     """
     if _is_own(evaluator):
         own = {key: value for key, value in evaluator.items() if key != "name"}
         where: dict[str, Any] = {"input": input, "classes": classes, "device": device, "seed": seed}
-        made: Evaluator = load_hook(evaluator["name"], "evaluator.name")(own, dict(data), **where)
-        return made
-    settings = _read_evaluator_settings(evaluator)
+        made = load_hook(evaluator["name"], "evaluator.name")(own, dict(data), **where)
+        return ScoredBy(made, objectives[0])
+    settings = _read_evaluator_settings(evaluator, objectives)
     # Here too, since not every evaluator loads the data.
     read_data_settings(data)
     given = Given(data, input, classes, resolve_device(device), seed)
     return EVALUATORS[evaluator["name"]].make(settings, given)
 
 
-def check_settings(evaluator: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-    """InputError for a name, key or value that means nothing, without loading any data."""
+def check_settings(
+    evaluator: Mapping[str, Any],
+    data: Mapping[str, Any],
+    objectives: Sequence[str] = (ACCURACY,),
+) -> None:
+    """InputError for a name, key or value that means nothing, without loading any data; and for an
+    objective that the evaluator does not measure, where that is known."""
     if _is_own(evaluator):
         load_hook(evaluator["name"], "evaluator.name")
         return
-    _read_evaluator_settings(evaluator)
+    settings = _read_evaluator_settings(evaluator, objectives)
+    if isinstance(settings, ProxySettings):
+        _check_measured(objectives[1:], settings)
     read_data_settings(data)
 
 
@@ -116,10 +127,46 @@ def _is_own(evaluator: Mapping[str, Any]) -> bool:
     return isinstance(evaluator, Mapping) and is_hook(evaluator.get("name"))
 
 
-def _read_evaluator_settings(evaluator: Mapping[str, Any]) -> Settings:
+def with_objectives(
+    section: Mapping[str, Any], kind: type[Settings], objectives: Sequence[str]
+) -> dict[str, Any]:
+    """The settings with the first objective as `score`, where they say none, and what is to be
+    measured for the others among `metrics`, where the kind has these."""
+    made, known = dict(section), {each.name for each in fields(kind)}
+    first, others = objectives[0], list(filter(is_class_metric, objectives[1:]))
+    if first != ACCURACY and "score" in known:
+        made.setdefault("score", first)
+    if others and "metrics" in known and isinstance(made.get("metrics"), list | None):
+        made["metrics"] = list(dict.fromkeys([*(made.get("metrics") or ()), *others]))
+    return made
+
+
+def _check_first(name: str, evaluator: Mapping[str, Any], kind: type[Settings]) -> None:
+    """InputError where the first objective cannot be this evaluator's score."""
+    if name == ACCURACY:
+        return
+    if all(each.name != "score" for each in fields(kind)):
+        raise InputError("objectives", name, f"accuracy, as {evaluator['name']}'s score is called")
+    if not is_class_metric(name):
+        raise InputError("objectives", name, f"first comes accuracy or one of: {KNOWN}")
+    if evaluator.get("score", name) != name:
+        raise InputError("evaluator.score", evaluator["score"], f"the first objective is {name}")
+
+
+def _check_measured(objectives: Sequence[str], settings: ProxySettings) -> None:
+    known = [ACCURACY, "loss", "train_loss", "train_loss_sum", "seconds", "peak_memory_mb"]
+    known += ["int8_accuracy"] if settings.int8 else []
+    for name in objectives:
+        if name not in known and not is_class_metric(name):
+            raise InputError("objectives", name, f"proxy measures {', '.join(known)}; {KNOWN}")
+
+
+def _read_evaluator_settings(evaluator: Mapping[str, Any], objectives: Sequence[str]) -> Settings:
     if not isinstance(evaluator, Mapping):
         raise InputError("evaluator", evaluator, "a mapping such as {name: proxy, epochs: 5}")
     name = evaluator.get("name")
     if not isinstance(name, str) or name not in EVALUATORS:
         raise unknown_name("evaluator.name", name, EVALUATORS)
-    return read_settings(EVALUATORS[name].settings, evaluator, "evaluator")
+    kind = EVALUATORS[name].settings
+    _check_first(objectives[0], evaluator, kind)
+    return read_settings(kind, with_objectives(evaluator, kind, objectives), "evaluator")

@@ -10,34 +10,50 @@ from typing import Any
 
 from torch import nn
 
-from ..search_space import Architecture, build_network
-from .base import EvaluationError, Report, keep_going
+from ..search_space import Architecture, InputError, build_network
+from .base import ACCURACY, EvaluationError, Report, keep_going
 from .data.dataset import load_data
 from .device import out_of_memory, resolve_device, seeded
-from .settings import flag, integer, read_settings, real
+from .settings import flag, integer, read_settings, real, setting
+from .training.balance import class_weights
 from .training.capture import recorder_for
 from .training.checkpoint import Checkpoint, State
 from .training.loop import train_network
+from .training.metrics import KNOWN, ClassMetrics, is_class_metric
 from .training.recipe import TrainingSettings
 from .training.validation import measure
 
 
+def _score_problem(name: object) -> str | None:
+    if name is None or name == ACCURACY or is_class_metric(name):
+        return None
+    return f"accuracy; {KNOWN}; or null: accuracy"
+
+
 @dataclass(frozen=True)
 class RetrainSettings(TrainingSettings):
-    """A long recipe. The network is kept as it was after the epoch with the best validation.
+    """A long recipe. The network is kept as it was after the epoch with the best validation, by
+    its `score` (null: accuracy), which like the `metrics` is measured on the test split too.
     `join`: train on the train and validation splits together; then nothing is left to validate
     with, and the last epoch's network is kept."""
 
     epochs: int = integer(30, at_least=1)
     ema: float = real(0.999, low=0, below=1)
     join: bool = flag(False)
+    score: str | None = setting(None, _score_problem)
+
+    @property
+    def measured(self) -> list[str]:
+        """Of `ClassMetrics`, the score among them."""
+        return [*(self.metrics or ()), *filter(is_class_metric, [self.score])]
 
 
 @dataclass(frozen=True)
 class Trained:
     """What came of a training.
 
-    `network`: on the CPU, in evaluation mode. `metrics`: `test_accuracy`, `test_loss`, `seconds`,
+    `network`: on the CPU, in evaluation mode. `metrics`: `test_accuracy`, `test_loss` and the like
+    of what else the settings have measured, `seconds`,
     `chance` (the share of the test split's most frequent class, which saying it always would
     reach), and those of the epoch whose network was kept, which `best_epoch` names where there was
     a choice. `data`: what the network was trained on and how its input is normalised. `training`:
@@ -84,6 +100,18 @@ def retrain(
         classes=arch.classes,
     )
     train, validation = loaded.search.train, loaded.search.validation
+    here, classes = loaded.test.to(where), loaded.search.classes
+    try:
+        class_weights(settings.class_weights, train.labels, classes)
+        metrics_of = [
+            ClassMetrics(settings.measured, labels, classes, loaded.names)
+            if settings.measured
+            else None
+            for labels in (validation.labels.to(where), here.labels)
+        ]
+    except InputError as error:
+        raise error.under("training") from None
+    validated, tested = metrics_of
     described = loaded.describe() | {"joined": settings.join}
     # The seed of the division is in `described`.
     identity = {
@@ -108,10 +136,11 @@ def retrain(
                 device=where,
                 report=report,
                 keeper=keeper,
-                keep_best=True,
+                keep_best=settings.score or ACCURACY,
                 recorder=recorder,
+                metrics=None if settings.join else validated,
             )
-            accuracy, loss = measure(net, loaded.test.to(where), settings)
+            accuracy, loss = measure(net, here, settings, metrics=tested)
     except (RuntimeError, MemoryError) as error:
         reason = out_of_memory(error)
         if reason is None:
@@ -124,6 +153,8 @@ def retrain(
     spent = time.perf_counter() - start + (keeper.before if keeper else 0.0)
     chance = float(loaded.test.labels.bincount().max()) / len(loaded.test)
     metrics |= {"test_accuracy": accuracy, "test_loss": loss, "chance": chance, "seconds": spent}
+    if tested is not None:
+        metrics |= {f"test_{name}": value for name, value in tested.values().items()}
     return Trained(net.cpu().eval(), metrics, described, asdict(settings))
 
 

@@ -1,8 +1,8 @@
 """Settings that check themselves, without a validation library.
 
 A kind of settings is a frozen dataclass whose fields are made by `integer`, `real`, `one_of`,
-`flag`, `flag_or`, `text` and `execution_table`; its constructor refuses what does not fit with an
-InputError naming the field.
+`flag`, `flag_or`, `text`, `execution_table` and `setting`; its constructor refuses what does not
+fit with an InputError naming the field.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def integer(default: int | None, *, at_least: int) -> Any:
         good = isinstance(value, int) and not isinstance(value, bool) and value >= at_least
         return None if good else wanted
 
-    return _field(default, problem)
+    return setting(default, problem)
 
 
 def real(
@@ -85,21 +85,21 @@ def real(
         good = abs(value) < math.inf and above < value < below and low <= value <= high
         return None if good else wanted
 
-    return _field(default, problem)
+    return setting(default, problem)
 
 
 def one_of(*names: str) -> Any:
     """One of these; the first is the default."""
-    return _field(names[0], lambda v: None if v in names else f"choose from: {', '.join(names)}")
+    return setting(names[0], lambda v: None if v in names else f"choose from: {', '.join(names)}")
 
 
 def flag(default: bool) -> Any:
-    return _field(default, lambda v: None if isinstance(v, bool) else "true or false")
+    return setting(default, lambda v: None if isinstance(v, bool) else "true or false")
 
 
 def flag_or(default: bool | str, word: str) -> Any:
     """True, false, or one word that says something third."""
-    return _field(
+    return setting(
         default,
         lambda v: None if isinstance(v, bool) or v == word else f"true or false, or {word}",
     )
@@ -107,7 +107,7 @@ def flag_or(default: bool | str, word: str) -> Any:
 
 def text(default: str, meaning: str) -> Any:
     """Text that is not empty. With the default "" it has to be given: that fails the check."""
-    return _field(default, lambda v: None if isinstance(v, str) and v else meaning)
+    return setting(default, lambda v: None if isinstance(v, str) and v else meaning)
 
 
 def execution_table() -> Any:
@@ -120,16 +120,17 @@ def execution_table() -> Any:
             return f"a table as convnas tune writes it, or null ({error})"
         return None
 
-    return _field(None, problem)
+    return setting(None, problem)
 
 
 def optional_text(meaning: str) -> Any:
     """Text, or null, which is the default."""
     allowed = f"{meaning}, or null"
-    return _field(None, lambda v: None if v is None or (isinstance(v, str) and v) else allowed)
+    return setting(None, lambda v: None if v is None or (isinstance(v, str) and v) else allowed)
 
 
-def _field(default: object, problem: Callable[[object], str | None]) -> Any:
+def setting(default: object, problem: Callable[[object], str | None]) -> Any:
+    """With a check of its own: `problem` says what is allowed, if the value is not."""
     return field(default=default, metadata={"problem": problem})
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..search_space import Architecture, InputError
-from .base import Evaluation, EvaluationError, Report, keep_going
-from .settings import Settings, flag, one_of, text
+from .base import ACCURACY, Evaluation, EvaluationError, Report, keep_going
+from .settings import Settings, flag, setting, text
 from .table import Table, TableRow
-from .training.scores import SCORES
+from .training.scores import SCORES, score_of, score_problem
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class TabularSettings(Settings):
     table: str = text(
         "", "the path of a table that convnas tabulate made, or a built-in one's name"
     )
-    score: str = one_of(*SCORES)
+    score: str = setting(ACCURACY, score_problem)
     mean: bool = flag(False)
 
 
@@ -38,6 +38,15 @@ class Tabular:
         made_with = self.table.header["data"]
         if dict(data) != dict(made_with):
             raise InputError("data", dict(data), f"the table was made with {made_with}")
+        name = settings.score
+        if name not in SCORES and name not in (known := self._measured()):
+            allowed = f"the table was made without it, with {', '.join(known)}"
+            raise InputError("evaluator.score", name, allowed)
+
+    def _measured(self) -> list[str]:
+        """The metrics after each epoch."""
+        records = (record for row in self.table.rows.values() for record in row)
+        return next((list(record.epochs[0]) for record in records if record.epochs), [])
 
     def evaluate(self, arch: Architecture, *, seed: int, report: Report = keep_going) -> Evaluation:
         self._check_fits(arch)
@@ -60,7 +69,7 @@ class Tabular:
             raise InputError("classes", arch.classes, allowed)
 
     def _replay(self, records: list[TableRow] | Any, report: Report) -> Evaluation:
-        score = SCORES[self.settings.score]
+        score = score_of(self.settings.score)
         metrics = _mean([record.metrics for record in records])
         epochs = [_mean(each) for each in zip(*(r.epochs for r in records), strict=True)]
         if not epochs:  # of an evaluator without epochs

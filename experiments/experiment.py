@@ -17,6 +17,7 @@ from .config.schema import ExperimentConfig, demo_config, parse_config, read_map
 from .errors import RunError
 from .run import study as records
 from .run.directory import Lock, RunDirectory
+from .run.objectives import measured
 from .search import zero_cost_fit
 from .search.final_choice import choose
 from .search.jobs import device_of, setup_of
@@ -179,6 +180,7 @@ def check_evaluator(prepared: Prepared) -> None:
             classes=example.classes,
             device=str(evaluators.resolve_devices(config.device)[0]),
             seed=config.seed,
+            objectives=measured(config.objectives),
         )
     except InputError as error:
         raise error.under("space") if error.key in ("input", "classes") else error from None

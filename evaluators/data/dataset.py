@@ -39,6 +39,8 @@ class SearchData:
     train: Split
     validation: Split
     classes: int
+    names: tuple[str, ...] = ()
+    """Of the classes; empty where the source has none."""
 
     @property
     def input(self) -> tuple[int, int, int]:
@@ -54,10 +56,10 @@ class SearchData:
             raise InputError("classes", classes, f"the data has {self.classes} classes")
 
     def to(self, device: torch.device) -> SearchData:
-        return SearchData(self.train.to(device), self.validation.to(device), self.classes)
+        return replace(self, train=self.train.to(device), validation=self.validation.to(device))
 
     def floating(self) -> SearchData:
-        return SearchData(self.train.floating(), self.validation.floating(), self.classes)
+        return replace(self, train=self.train.floating(), validation=self.validation.floating())
 
     def resized(self, size: int) -> SearchData:
         """Both splits as square images of this size, which those that stream have already."""
@@ -67,7 +69,7 @@ class SearchData:
         def resize(split: Split) -> Split:
             return replace(split, pixels=fitted(split.pixels, self.input[0], (size, size)))
 
-        return SearchData(resize(self.train), resize(self.validation), self.classes)
+        return replace(self, train=resize(self.train), validation=resize(self.validation))
 
     def shared(self, share: float) -> SearchData:
         """With this share of every class's training examples, at least one; always the same."""
@@ -194,7 +196,7 @@ def load_data(
     train, validation, test = splits
     return DataSet(
         name=name,
-        search=SearchData(train, validation, classes),
+        search=SearchData(train, validation, classes, examples.names),
         test=test,
         mean=tuple(mean.tolist()),
         std=tuple(std.tolist()),

@@ -12,12 +12,14 @@ import torch
 from torch import nn
 from torch.backends import cudnn
 
-from ..base import EvaluationError, Report, keep_going
+from ..base import ACCURACY, EvaluationError, Report, keep_going
 from ..data.split import Split
 from .augment import Augment
 from .average import MovingAverage
+from .balance import EpochOrder, class_weights
 from .capture import Recorder, Run
 from .checkpoint import Keeper
+from .metrics import ClassMetrics
 from .mixup import Mixup
 from .recipe import TrainingSettings
 from .state import TrainingState
@@ -51,20 +53,21 @@ def train_network(
     report: Report = keep_going,
     micro_batch: int | None = None,
     keeper: Keeper | None = None,
-    keep_best: bool = False,
+    keep_best: str | bool = False,
     recorder: Recorder | None = None,
+    metrics: ClassMetrics | None = None,
 ) -> History:
     """Train `net` in place, on `device`, where it stays.
 
     The seed fixes the order of the examples and the augmentation. Layers that draw numbers
     themselves (dropout) use torch's global generator: see `seeded`. `micro_batch`: see
     `TrainingStep`. `keeper` gets the state after every epoch, and may give one to go on from; the
-    report hears of new epochs alone. `keep_best`: the network ends as it was after the epoch with
-    the best validation, not after the last one. `recorder`: of this device; with it a step is one
-    launch, where the settings allow that.
+    report hears of new epochs alone. `keep_best`: a metric of the validation, or True, accuracy;
+    the network ends as it was after the epoch where that was best, not after the last one.
+    `recorder`: of this device; with it a step is one launch, where the settings allow that.
     Metrics: `train_loss`, the epoch's mean training loss; `train_loss_sum`, its sum over the epochs
-    so far; and where there is a validation split its `accuracy` and `loss`. Raises EvaluationError
-    when a loss is not finite.
+    so far; and where there is a validation split its `accuracy` and `loss`, and the values of
+    `metrics`, which is made for that split. Raises EvaluationError when a loss is not finite.
     """
     if not settings.records(micro_batch):
         recorder = None
@@ -87,15 +90,22 @@ def train_network(
             mix=Mixup(settings.mixup, train.classes, seed) if settings.mixup else None,
             average=average,
             micro_batch=micro_batch,
+            class_weights=class_weights(settings.class_weights, train.labels, train.classes)
+            if settings.class_weights is not None
+            else None,
         )
         validate = None
         if validation is not None:
             split = validation.to(device)
-            validate = Validation(net, split, settings, recorder=recorder, micro_batch=micro_batch)
+            validate = Validation(
+                net, split, settings, recorder=recorder, micro_batch=micro_batch, metrics=metrics
+            )
         # Drawn on the CPU, so that the order is the same for every device.
         order = torch.Generator().manual_seed(seed)
         generators = {"order": order, "augment": augment.generator}
-        state = TrainingState(net, optimizer, average, generators, device, keep_best=keep_best)
+        best_by = ACCURACY if keep_best is True else keep_best or None
+        epoch_order = EpochOrder(settings.sampler, train.labels, order)
+        state = TrainingState(net, optimizer, average, generators, device, keep_best=best_by)
         if keeper is not None and (kept := keeper.load()) is not None:
             state.restore(kept)
         peak, steps = settings.learning_rate or PEAK_RATE[settings.optimizer], step.steps
@@ -107,7 +117,7 @@ def train_network(
             rates = [
                 peak * one_cycle((first + i) / (steps * settings.epochs)) for i in range(steps)
             ]
-            step.begin(torch.randperm(len(train), generator=order), rates, first)
+            step.begin(epoch_order.draw(), rates, first)
             if recorder is not None and epoch == begun + 1:
                 # After `begin`: it is tried on this epoch's batches, then all is put back.
                 take_step = step.captured(recorder) or step
@@ -117,18 +127,19 @@ def train_network(
             train_loss = step.loss_sum.item() / steps  # the epoch's first wait for the device
             _check_finite(train_loss, "training", epoch)
             before = state.history[-1]["train_loss_sum"] if state.history else 0.0
-            metrics = {"train_loss": train_loss, "train_loss_sum": train_loss + before}
+            reached = {"train_loss": train_loss, "train_loss_sum": train_loss + before}
             with average.applied() if average is not None else nullcontext():
                 if validate is not None:
                     accuracy, loss = validate()
                     _check_finite(loss, "validation", epoch)
-                    metrics |= {"accuracy": accuracy, "loss": loss}
-                state.add(metrics)
+                    reached |= {"accuracy": accuracy, "loss": loss}
+                    reached |= metrics.values() if metrics is not None else {}
+                state.add(reached)
             # Outside `applied`: a training goes on from the network's own weights. And before the
             # report: killed in between, the epoch is not trained again, but no report hears of it.
             if keeper is not None:
                 keeper.save(state.to_dict())
-            stopped = report(epoch, metrics) and epoch < settings.epochs
+            stopped = report(epoch, reached) and epoch < settings.epochs
             if stopped:
                 break
         state.finish()

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ...search_space import ExecutionTable
-from ..settings import Settings, execution_table, flag, flag_or, integer, one_of, real
+from ..settings import Settings, execution_table, flag, flag_or, integer, one_of, real, setting
+from .balance import BALANCED
+from .metrics import KNOWN, is_class_metric
+
+
+def _weights_problem(value: object) -> str | None:
+    if value is None or value == BALANCED:
+        return None
+    good = isinstance(value, list | tuple) and all(
+        isinstance(each, int | float) and not isinstance(each, bool) and 0 < each < math.inf
+        for each in value
+    )
+    return None if good and value else "balanced, a number above 0 for each class, or null"
+
+
+def _sampler_problem(value: object) -> str | None:
+    return None if value in (None, BALANCED) else "balanced, or null: every example once an epoch"
+
+
+def _metrics_problem(value: object) -> str | None:
+    if value is None or (isinstance(value, list | tuple) and all(map(is_class_metric, value))):
+        return None
+    return f"a list of: {KNOWN}; or null"
 
 
 @dataclass(frozen=True)
@@ -20,6 +43,8 @@ class TrainingSettings(Settings):
     examples. `learning_rate` is the peak of the one cycle; null takes `PEAK_RATE`'s for the
     optimizer. `flip`, `crop` and `cutout` are `Augment`'s; `mixup` is the alpha of `Mixup`, 0 for
     none; `ema` the decay of the `MovingAverage` that is measured and kept, 0 for none.
+    For skewed data: `class_weights` in the loss, and `sampler: balanced`, which draws every class
+    equally often, see `balance.py`. `metrics`: those of `ClassMetrics` to measure, too.
 
     `uint8` keeps bytes as bytes on the device, a quarter of the memory; `fused` takes torch's fused
     optimizers. On CUDA only: `bf16` autocast (`always`: on a CPU too, where few are faster for it),
@@ -41,6 +66,9 @@ class TrainingSettings(Settings):
     cutout: int = integer(0, at_least=0)
     mixup: float = real(0.0, low=0)
     ema: float = real(0.0, low=0, below=1)
+    class_weights: str | Sequence[float] | None = setting(None, _weights_problem)
+    sampler: str | None = setting(None, _sampler_problem)
+    metrics: Sequence[str] | None = setting(None, _metrics_problem)
     uint8: bool = flag(True)
     channels_last: bool = flag(True)
     bf16: bool | str = flag_or(True, "always")

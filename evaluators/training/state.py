@@ -18,7 +18,7 @@ class TrainingState:
     """Weights, optimizer, moving average, random generators, and the metrics of every epoch.
 
     `generators` are those the training draws from, beside torch's global ones. `keep_best`: the
-    network with the best validation is remembered, the less loss where accuracies are equal.
+    network with the most of this metric is remembered, with the less loss of equal ones.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class TrainingState:
         generators: Mapping[str, torch.Generator],
         device: torch.device,
         *,
-        keep_best: bool,
+        keep_best: str | None,
     ) -> None:
         self._net, self._optimizer, self._average = net, optimizer, average
         self._generators, self._device, self._keep_best = generators, device, keep_best
@@ -40,9 +40,10 @@ class TrainingState:
     def add(self, metrics: Metrics) -> None:
         """After an epoch, while the network is as it was measured."""
         self.history.append(metrics)
-        if self._keep_best and "accuracy" in metrics:
+        by = self._keep_best
+        if by is not None and by in metrics:
             before = self.history[self.best_epoch - 1] if self.best_epoch else None
-            if before is None or _rank(metrics) > _rank(before):
+            if before is None or _rank(metrics, by) > _rank(before, by):
                 self.best_epoch = len(self.history)
                 # Copies: state_dict's tensors are the weights themselves, which go on changing.
                 self._best = {n: t.clone() for n, t in self._net.state_dict().items()}
@@ -87,5 +88,5 @@ class TrainingState:
             torch.cuda.set_rng_state(state["global_cuda"], self._device)
 
 
-def _rank(metrics: Mapping[str, Any]) -> tuple[float, float]:
-    return metrics["accuracy"], -metrics["loss"]
+def _rank(metrics: Mapping[str, Any], by: str) -> tuple[float, float]:
+    return metrics[by], -metrics["loss"]

@@ -41,7 +41,9 @@ class TrainingStep:
         mix: Mixup | None = None,
         average: MovingAverage | None = None,
         micro_batch: int | None = None,
+        class_weights: Tensor | None = None,
     ) -> None:
+        self._class_weights = class_weights
         self._net, self._optimizer, self._data = net, optimizer, data
         self._settings, self._size = settings, size
         self._augment, self._mix, self._average = augment, mix, average
@@ -142,12 +144,30 @@ class TrainingStep:
             with torch.autocast(self._device.type, torch.bfloat16, enabled=half):
                 logits = self._net(some)
             smoothing = self._settings.label_smoothing
-            loss = F.cross_entropy(logits.float(), theirs, label_smoothing=smoothing)
-            # Pieces count by their size: their gradients add up to those of the batch's mean.
-            loss = loss * (len(theirs) / len(labels)) if len(theirs) < len(labels) else loss
+            if self._class_weights is not None:
+                # The mean by weight over the whole batch, of which this may be a piece.
+                loss = F.cross_entropy(
+                    logits.float(),
+                    theirs,
+                    self._class_weights,
+                    reduction="sum",
+                    label_smoothing=smoothing,
+                )
+                loss = loss / _weight_of(labels, self._class_weights)
+            else:
+                loss = F.cross_entropy(logits.float(), theirs, label_smoothing=smoothing)
+                # Pieces count by their size: their gradients add up to those of the batch's mean.
+                loss = loss * (len(theirs) / len(labels)) if len(theirs) < len(labels) else loss
             loss.backward()  # type: ignore[no-untyped-call]
             total = total + loss.detach()
         return total
+
+
+def _weight_of(labels: Tensor, class_weights: Tensor) -> Tensor:
+    """The summed weight of (N,) classes or (N, classes) probabilities."""
+    if labels.ndim == 1:
+        return class_weights[labels].sum()
+    return (labels @ class_weights).sum()
 
 
 def _own_generator(device: torch.device) -> torch.Generator:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from ..data.feed import Feed
 from ..data.split import Split
 from .capture import Recorder, Run, recorded
+from .metrics import ClassMetrics
 from .recipe import TrainingSettings
 
 _NOBODY = -100
@@ -19,6 +20,7 @@ _NOBODY = -100
 
 class Validation:
     """Called, it gives accuracy and mean cross-entropy (no smoothing) of `net` as it is then.
+    `metrics` counts the same pass, and has its values afterwards.
 
     Where it is recorded all batches have one size, the last one filled up, so that one recording
     serves them, and libraries choose kernels for one shape alone.
@@ -32,8 +34,10 @@ class Validation:
         *,
         recorder: Recorder | None = None,
         micro_batch: int | None = None,
+        metrics: ClassMetrics | None = None,
     ) -> None:
         self._net, self._split, self._settings = net, split, settings
+        self._metrics = metrics
         device = self._device = split.labels.device
         count = len(split)
         size = micro_batch or settings.batch_size
@@ -76,7 +80,7 @@ class Validation:
             recorder,
             begin=self._restart,
             fetch=self._fetch,
-            # A pass changes the counter and the totals alone, and `begin` clears them.
+            # A pass changes the counter and the totals (and counts), and `begin` clears them.
             rewind=lambda: None,
             loss=self._totals[1],
             differs=len(self._chosen) > 1,
@@ -85,6 +89,8 @@ class Validation:
     def _restart(self) -> None:
         self._next.zero_()
         self._totals.zero_()
+        if self._metrics is not None:
+            self._metrics.reset()
         if self._feed is not None:
             self._feed.begin(self._chosen)
 
@@ -106,13 +112,20 @@ class Validation:
             logits = self._net(images.contiguous(memory_format=self._settings.layout))
         loss = F.cross_entropy(logits.float(), labels, reduction="sum", ignore_index=_NOBODY)
         self._totals += torch.stack([(logits.argmax(1) == labels).sum(), loss])
+        if self._metrics is not None:
+            self._metrics.add(logits, labels)
 
 
 def measure(
-    net: nn.Module, split: Split, settings: TrainingSettings, micro_batch: int | None = None
+    net: nn.Module,
+    split: Split,
+    settings: TrainingSettings,
+    micro_batch: int | None = None,
+    metrics: ClassMetrics | None = None,
 ) -> tuple[float, float]:
     """Accuracy and mean cross-entropy (no smoothing) of `net` on `split`, both on one device.
 
     The network is left in evaluation mode. `micro_batch`: images at once, else `batch_size`.
+    `metrics`: made for this split; has its values afterwards.
     """
-    return Validation(net, split, settings, micro_batch=micro_batch)()
+    return Validation(net, split, settings, micro_batch=micro_batch, metrics=metrics)()

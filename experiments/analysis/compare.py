@@ -46,7 +46,7 @@ def compare(
     """
     config = prepared.config
     if len(config.objectives) > 1:
-        raise InputError("objectives", config.objectives, "compare looks at accuracy alone")
+        raise InputError("objectives", config.objective_names, "compare looks at one alone")
     config = resolved(config, device=str(resolve_device(config.device)))
     # For its errors alone: an unknown strategy is refused before the folder is made.
     names_and_settings(config, names)
@@ -80,7 +80,11 @@ def _truth(config: ExperimentConfig, feasible: FeasibleSet[Architecture]) -> Tru
         return None
     first = feasible.cheapest()
     by_mean = evaluators.create(
-        {**config.evaluator, "mean": True}, config.data, input=first.input, classes=first.classes
+        {**config.evaluator, "mean": True},
+        config.data,
+        input=first.input,
+        classes=first.classes,
+        objectives=config.objective_names,
     )
     seeds = Table.load(config.evaluator["table"]).header["seeds"]
 

@@ -21,6 +21,7 @@ from ...search_space import Architecture, cost
 from ...search_space.errors import InputError
 from ...search_space.files import atomic_write
 from ..config.schema import ExperimentConfig
+from ..config.sections import ALONE
 from ..errors import RunError
 from ..machine import conditions
 from ..search.jobs import Job, Outcome, run_jobs, setup_of, slots_of
@@ -67,7 +68,8 @@ def fidelity(
     # No pool lasts for all levels, so none is woken: `dispatch` looks at least once a second.
     with StopRequest(lambda: None) as stop:
         for level in levels:
-            setting = config.model_copy(update={"evaluator": dict(level.evaluator)})
+            evaluator = dict(level.evaluator)
+            setting = config.model_copy(update={"evaluator": evaluator, "objectives": ALONE})
             jobs = list(_left(chosen, level, journal))
             tell(f"{level.name}: {len(jobs)} to do")
             if not jobs:

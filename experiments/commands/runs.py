@@ -152,7 +152,7 @@ def show_found(read: Any) -> None:
     said = results.verdict(found)
     if said:
         console.print_lines(said)
-    objectives = read.config.objectives
+    objectives = read.config.objective_names
     if len(objectives) > 1:
         console.print_front(read.front(), objectives)
 

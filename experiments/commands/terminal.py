@@ -60,11 +60,11 @@ class LaunchView:
         if self._live:
             if self._task is None:
                 self._task = self._bar.add_task("", total=progress.total)
-            self._bar.update(
-                self._task, total=progress.total, completed=progress.done, description=words
-            )
+            done, total = progress.final or (progress.done, progress.total)
+            self._bar.update(self._task, total=total, completed=done, description=words)
         elif progress.news:
-            line = f"{progress.done}/{progress.total}  {words}  ({progress.news})"
+            done, total = progress.final or (progress.done, progress.total)
+            line = f"{done}/{total}  {words}  ({progress.news})"
             self._console.print(line, soft_wrap=True)
 
 
@@ -106,7 +106,8 @@ def prepare_data(config: ExperimentConfig) -> None:
 
 
 def _words(progress: Progress) -> str:
-    words = [f"best {progress.best_score:.4f}" if progress.best_score is not None else "best -"]
+    words = ["final choice"] if progress.final else []
+    words.append(f"best {progress.best_score:.4f}" if progress.best_score is not None else "best -")
     words.append(f"feasible {100 * progress.feasible_share:.3g} %")
     if progress.failed:
         words.append(f"failed {progress.failed}")
@@ -122,7 +123,8 @@ def print_found(found: Iterable[Found], tested: Mapping[int, float] | None = Non
     final = ["new seeds"] if any(each.final for each in found) else []
     timed = ["latency"] if any(each.latency_ms is not None for each in found) else []
     test = ["test"] if tested else []
-    names = ("", "trial", "accuracy", *final, *test, "flops", "params", *timed, "architecture")
+    objective = next((each.objective for each in found), "")
+    names = ("", "trial", objective, *final, *test, "flops", "params", *timed, "architecture")
     table = Table(*names, box=None)
     for rank, each in enumerate(found, 1):
         again = each.final.shown if each.final else "-"

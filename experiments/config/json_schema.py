@@ -48,6 +48,8 @@ def config_schema() -> Schema:
     # The short forms: a name or an address in place of a section.
     for name in ("backend", "storage"):
         properties[name] = {"anyOf": [{"type": "string"}, properties[name]]}
+    objectives = properties["objectives"]
+    objectives["items"] = {"anyOf": [{"type": "string"}, objectives["items"]]}
     return schema
 
 

@@ -22,9 +22,11 @@ from ...search_space.errors import InputError, shortened
 from ...search_space.files import read_yaml
 from .errors import as_input_error
 from .sections import (
+    ALONE,
     Backend,
     Final,
     NamedPart,
+    Objective,
     Pruner,
     Seconds,
     Section,
@@ -58,7 +60,7 @@ class ExperimentConfig(BaseModel):
     training: Settings = {}
     latency: Settings = {}
     zero_cost: ZeroCostUse | None = None
-    objectives: list[str] = ["accuracy"]
+    objectives: list[Objective] = ALONE
     strategy: NamedPart = NamedPart(name="predictor")
     pruner: Pruner = Pruner()
     final: Final = Final()
@@ -95,6 +97,11 @@ class ExperimentConfig(BaseModel):
         return int(epochs)
 
     @property
+    def objective_names(self) -> list[str]:
+        """The first is what a score is of, wherever one is shown."""
+        return [objective.name for objective in self.objectives]
+
+    @property
     def final_trainings(self) -> int:
         """How many the final choice makes at most; none where there are no two to choose from, or
         where it is not made, since all training is done on NNI's machines."""
@@ -104,7 +111,7 @@ class ExperimentConfig(BaseModel):
     @property
     def wants_latency(self) -> bool:
         """Whether latency is a cost of this experiment's space."""
-        return bool(self.latency) or "latency" in self.budget or "latency" in self.objectives
+        return bool(self.latency) or "latency" in self.budget or "latency" in self.objective_names
 
     def search_space(self) -> SearchSpace:
         from ...search_space import SearchSpace

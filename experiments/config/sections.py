@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 Settings = dict[str, Any]
 
@@ -29,6 +29,29 @@ class NamedPart(Section):
     @property
     def settings(self) -> Settings:
         return dict(self.model_extra or {})
+
+
+class Objective(Section):
+    """A metric of the evaluator or a cost; written as its name alone where the direction is the one
+    that it has by itself, see `run/objectives.py`."""
+
+    name: Annotated[str, Field(min_length=1)]
+    direction: Literal["maximize", "minimize"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, data: Any) -> Any:
+        return {"name": data} if isinstance(data, str) else data
+
+    @model_serializer
+    def _shortest(self) -> str | dict[str, str]:
+        if self.direction is None:
+            return self.name
+        return {"name": self.name, "direction": self.direction}
+
+
+ALONE = [Objective(name="accuracy")]
+"""The objectives of a config that says none."""
 
 
 class Pruner(Section):

@@ -48,7 +48,7 @@ class FinalTraining:
             path,
             logs,
             data=config.data,
-            training=config.training,
+            training=_training(config),
             device=config.device,
             seed=config.seed,
             split_seed=config.seed,
@@ -74,6 +74,15 @@ class FinalTraining:
     @property
     def checkpoint(self) -> Path:
         return self.path.with_name(f"{self.path.name}.checkpoint")
+
+
+def _training(config: ExperimentConfig) -> dict[str, Any]:
+    """The recipe, which also measures what the search was after, where it can."""
+    if config.evaluator.get("name") not in evaluators.EVALUATORS:
+        return dict(config.training)  # what somebody else's metrics mean is not known here
+    return evaluators.with_objectives(
+        config.training, evaluators.RetrainSettings, config.objective_names
+    )
 
 
 def train_to_file(

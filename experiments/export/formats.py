@@ -37,7 +37,9 @@ def _yaml(taken: Exported, path: Path) -> Files:
     import yaml
 
     found = taken.found
-    comment = f"# score {found.score:.4f}, {found.flops} flops, {found.params} params\n"
+    comment = (
+        f"# {found.score_name} {found.score:.4f}, {found.flops} flops, {found.params} params\n"
+    )
     content = yaml.safe_dump(found.architecture.to_dict(), sort_keys=False, default_flow_style=None)
     yield path, comment + content
 

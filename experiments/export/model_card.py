@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ... import __version__
+from ...evaluators.base import ACCURACY
 from ...search_space import Cost, format_quantity
 from ...search_space import cost as cost_of
 from ..run.results import Found
@@ -26,6 +27,7 @@ def card_facts(found: Found, info: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "architecture": found.architecture.to_dict(),
         "score": found.score,
+        **({} if found.objective == ACCURACY else {"objective": found.objective}),
         "flops": found.flops,
         "params": found.params,
         **info,
@@ -57,7 +59,7 @@ def card_text(
         "",
         f"- **Architecture**: `{found.architecture}`{norms}",
         f"- **Cost of one image**: {_cost(cost)}",
-        f"- **Accuracy**: {'; '.join(_accuracy(found, info))}",
+        f"- **{_title(found)}**: {'; '.join(_reached(found, info))}",
         f"- **Data**: {_data(used)}; seed {info.get('seed', seed)}",
         *preparation(used),
         f"- **Versions**: {', '.join(f'{k} {v}' for k, v in _versions().items())}",
@@ -76,15 +78,21 @@ def _cost(cost: Cost) -> str:
     )
 
 
-def _accuracy(found: Found, info: Mapping[str, Any]) -> list[str]:
+def _title(found: Found) -> str:
+    return found.objective[0].upper() + found.objective[1:]
+
+
+def _reached(found: Found, info: Mapping[str, Any]) -> list[str]:
     said = [f"search score {found.score:.4f} (validation, one seed, trial {found.trial})"]
     if found.final is not None:
         what = "" if found.final.spread is None else " (standard deviation)"
         said.append(f"with {found.final.seeds} {found.final.shown}{what}")
-    tested = info.get("metrics", {}).get("test_accuracy")
-    if tested is not None:
-        said.append(f"these weights on the test split {tested:.4f} (one training)")
-    as_int8 = info.get("metrics", {}).get("int8_test_accuracy")
+    metrics = info.get("metrics", {})
+    for name in dict.fromkeys([found.objective, ACCURACY]):
+        if (tested := metrics.get(f"test_{name}")) is not None:
+            what = "" if name == found.objective else f"{name} "
+            said.append(f"these weights on the test split {what}{tested:.4f} (one training)")
+    as_int8 = metrics.get("int8_test_accuracy")
     if as_int8 is not None:
         said.append(f"as int8, which this file is, {as_int8:.4f}")
     return said

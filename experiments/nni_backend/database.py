@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from ...search_space import Architecture, FeasibleSet
+from ..run.objectives import METRIC_NAMES
 from .parameters import nni_parameters
 from .values import final_value
 
@@ -58,12 +59,15 @@ def write_database(
     (folder / "db").mkdir(parents=True)
     with closing(sqlite3.connect(folder / "db" / "nni.sqlite")) as database, database:
         database.executescript(_TABLES)
+        names = study._storage.get_study_system_attrs(study._study_id).get(METRIC_NAMES, ())
         for trial in over:
             logs = folder / "environments" / "local-env" / "trials" / _job(trial)
             _write_logs(trial, logs)
             events = _events(trial, feasible, str(logs))
             database.executemany("insert into TrialJobEvent values (?,?,?,?,?,?,?,?)", events)
-            database.executemany("insert into MetricData values (?,?,?,?,?,?)", _metrics(trial))
+            database.executemany(
+                "insert into MetricData values (?,?,?,?,?,?)", _metrics(trial, names)
+            )
         times = [time for trial in over for time in (_start(trial), _end(trial))]
         row = (
             json.dumps(profile),
@@ -100,7 +104,7 @@ def _events(
     yield (_end(trial), job, _STATES[trial.state], None, logs, number, reason, "local-env")
 
 
-def _metrics(trial: FrozenTrial) -> Iterator[tuple[Any, ...]]:
+def _metrics(trial: FrozenTrial, objectives: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     job, number = _job(trial), str(trial.number)
     curve = sorted(trial.intermediate_values.items())
     if not curve:
@@ -109,7 +113,7 @@ def _metrics(trial: FrozenTrial) -> Iterator[tuple[Any, ...]]:
     for sequence, (_, score) in enumerate(curve):
         yield (_end(trial), job, number, "PERIODICAL", sequence, json.dumps(json.dumps(score)))
     if "score" in trial.user_attrs:
-        value = json.dumps(json.dumps(final_value(trial)))
+        value = json.dumps(json.dumps(final_value(trial, objectives)))
         yield (_end(trial), job, number, "FINAL", 0, value)
 
 

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from ...evaluators.base import ACCURACY
 from ..run.study import metrics_of
 from ..workers.events import Scored
 
 _SHOWN = ("loss", "seconds")
-"""The metrics that become columns, beside all whose names start with latency."""
+"""The metrics that become columns, beside objectives and all whose names start with latency."""
 
 
-def final_value(trial: FrozenTrial) -> dict[str, float]:
-    """The final result of a trial that has its score: flops, params and latency become columns."""
+def final_value(trial: FrozenTrial, objectives: Sequence[str] = ()) -> dict[str, float]:
+    """The final result of a trial that has its score: flops, params, latency and the objectives'
+    metrics become columns."""
     attrs = trial.user_attrs
     value = {"default": float(attrs["score"])}
     for name in ("flops", "params"):
         if name in attrs:
             value[name] = attrs[name]
     metrics = metrics_of(trial)
-    value |= {m: metrics[m] for m in metrics if m in _SHOWN or m.startswith("latency")}
+    # Accuracy is what `default` is where nothing else is said.
+    shown = {*_SHOWN, *objectives} - {ACCURACY}
+    value |= {m: metrics[m] for m in metrics if m in shown or m.startswith("latency")}
     if trial.state == TrialState.PRUNED or attrs.get("pruned"):
         value["pruned"] = 1
     return value

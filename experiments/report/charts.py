@@ -98,21 +98,22 @@ def charts_of(
     found: list[facts.ScoredTrial],
     final: list[Finalist],
     flops_limits: tuple[int | None, int | None],
+    score: str,
 ) -> list[Chart]:
-    """All figures that these trials can fill."""
+    """All figures that these trials can fill; `score`: what it is called."""
     if not found:
         return []
     made: list[Chart | None] = [
-        _progress(found),
-        _tradeoff(found, flops_limits),
-        _parallel(found),
+        _progress(found, score),
+        _tradeoff(found, flops_limits, score),
+        _parallel(found, score),
         _importance(found),
         _proxies(found, final),
     ]
     return [chart for chart in made if chart is not None]
 
 
-def _progress(found: list[facts.ScoredTrial]) -> Chart:
+def _progress(found: list[facts.ScoredTrial], score: str) -> Chart:
     steps = facts.best_so_far(found)
     x, y = [n for n, _ in steps], [s for _, s in steps]
     # Level on to the last trial, also where that was no improvement.
@@ -120,9 +121,9 @@ def _progress(found: list[facts.ScoredTrial]) -> Chart:
     return XYChart(
         "progress",
         "Best so far",
-        "Each point is a complete trial; the line is the best score until then.",
+        "Each point is a complete trial; the line is the best until then.",
         "trial",
-        "score",
+        score,
         [
             Points([s.number for s in found], [s.score for s in found], "muted", "trial"),
             Line(*ends, "accent", "best so far", step=True),
@@ -130,7 +131,9 @@ def _progress(found: list[facts.ScoredTrial]) -> Chart:
     )
 
 
-def _tradeoff(found: list[facts.ScoredTrial], limits: tuple[int | None, int | None]) -> Chart:
+def _tradeoff(
+    found: list[facts.ScoredTrial], limits: tuple[int | None, int | None], score: str
+) -> Chart:
     front = facts.pareto(found)
     words = ("least allowed", "budget")
     rules = [Rule(x, word) for x, word in zip(limits, words, strict=True) if x is not None]
@@ -140,7 +143,7 @@ def _tradeoff(found: list[facts.ScoredTrial], limits: tuple[int | None, int | No
         "Score against cost",
         "The Pareto front joins the trials that none beats at as few multiply-adds.",
         "multiply-adds of one image",
-        "score",
+        score,
         [
             Points([s.flops for s in found], [s.score for s in found], "muted", "trial"),
             Line(x, y, "front", "Pareto front", step=True),
@@ -151,7 +154,7 @@ def _tradeoff(found: list[facts.ScoredTrial], limits: tuple[int | None, int | No
     )
 
 
-def _parallel(found: list[facts.ScoredTrial]) -> Chart | None:
+def _parallel(found: list[facts.ScoredTrial], score: str) -> Chart | None:
     labels: dict[str, set[str]] = {}
     for one in found:
         for factor, label in one.factors.items():
@@ -169,7 +172,7 @@ def _parallel(found: list[facts.ScoredTrial]) -> Chart | None:
         for name, words in varied.items()
     ]
     ends = [(i / 4, f"{low + (high - low) * i / 4:.3f}") for i in range(5)]
-    axes.append(Axis("score", ends))
+    axes.append(Axis(score, ends))
     places = {
         name: {word: i / (len(words) - 1) for i, word in enumerate(words)}
         for name, words in varied.items()

@@ -50,7 +50,7 @@ def drawing(found: Found) -> str:
     """An architecture as a row of boxes, one a stage: operator, number, part of the cost."""
     counted = cost(found.architecture)
     final = found.final
-    score = f"score {found.score:.4f}"
+    score = f"{found.score_name} {found.score:.4f}"
     if final is not None:
         score += f", {final.shown.replace('+-', '&plusmn;')} over {final.seeds}"
     boxes = [_box("stem", "", counted.stem.flops, counted.flops)]

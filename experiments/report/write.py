@@ -11,6 +11,7 @@ from ..config.schema import as_yaml
 from ..run import study as records
 from ..run.directory import RunDirectory
 from ..run.finalists import finalists
+from ..run.objectives import score_name
 from ..run.outputs import refusals, write_out
 from ..run.results import Results, verdict
 from ..search.pruning import Rung
@@ -47,7 +48,8 @@ def write_report(
 def figures_of(results: Results) -> list[Chart]:
     """The figures that a run's trials can fill, as data."""
     limits = Budget.from_config(results.config.budget).limits.get("flops", (None, None))
-    return charts_of(facts.scored(results.trials), finalists(results.final), limits)
+    score = score_name(results.config.objective_names[0])
+    return charts_of(facts.scored(results.trials), finalists(results.final), limits, score)
 
 
 def rendered(results: Results) -> tuple[str, list[Chart]]:

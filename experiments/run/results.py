@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from ...evaluators.base import ACCURACY
 from ...search_space import Architecture
 from ...search_space.errors import InputError
 from ..config.schema import ExperimentConfig
@@ -15,13 +17,14 @@ from ..search.pruning import Rung, correlations, rung_epochs
 from . import study as records
 from .directory import RunDirectory
 from .finalists import Finalist, finalists
-from .objectives import front
+from .objectives import front, score_name
 from .postgres import Database
 
 
 @dataclass(frozen=True)
 class Found:
-    """A complete trial. `score` is the evaluator's, on the validation split where there is one.
+    """A complete trial. `score` is the evaluator's, on the validation split where there is one;
+    `objective` the name of what it measures.
 
     latency_ms: milliseconds by the run's latency table, None where it has none. final: its scores
     with new seeds, where the run has made its final choice and it took part.
@@ -35,11 +38,17 @@ class Found:
     final: Finalist | None = None
     values: tuple[float, ...] = ()
     latency_ms: float | None = None
+    objective: str = ACCURACY
+
+    @property
+    def score_name(self) -> str:
+        return score_name(self.objective)
 
     def to_dict(self) -> dict[str, Any]:
         return {
             "trial": self.trial,
             "score": self.score,
+            "objective": self.objective,
             "flops": self.flops,
             "params": self.params,
             "latency_ms": self.latency_ms,
@@ -72,13 +81,13 @@ class Results:
         ranked = sorted(
             records.ranked(self.trials), key=lambda t: places.get(t.number, len(places))
         )
-        return [_found(trial, judged.get(trial.number)) for trial in ranked[:top]]
+        return [self._found(trial, judged) for trial in ranked[:top]]
 
     def front(self) -> list[Found]:
         """The Pareto front, most accurate first; of one objective, its best trial."""
         judged = self._judged()
         trials = front(self.trials, self.config.objectives)
-        return [_found(trial, judged.get(trial.number)) for trial in trials]
+        return [self._found(trial, judged) for trial in trials]
 
     def trial(self, number: int) -> Found:
         """The complete trial of that number. Raises InputError, naming complete ones."""
@@ -87,7 +96,7 @@ class Results:
             best = ", ".join(str(each) for each in list(complete)[:5])
             more = f"; the best: {best}" if best else ", and there is none yet"
             raise InputError("trial", number, f"the number of a complete trial{more}")
-        return _found(complete[number], self._judged().get(number))
+        return self._found(complete[number], self._judged())
 
     def rungs(self) -> list[Rung]:
         """How well each rung of the run's pruner predicts; none where it has no rungs."""
@@ -99,6 +108,22 @@ class Results:
 
     def _judged(self) -> dict[int, Finalist]:
         return {one.trial: one for one in finalists(self.final)}
+
+    def _found(self, trial: FrozenTrial, judged: Mapping[int, Finalist]) -> Found:
+        attrs = trial.user_attrs
+        values = tuple(trial.values)
+        return Found(
+            trial=trial.number,
+            # The first objective is the score, see `check_objectives`.
+            score=values[0],
+            flops=attrs["flops"],
+            params=attrs["params"],
+            architecture=Architecture.from_dict(attrs["architecture"]),
+            final=judged.get(trial.number),
+            values=values,
+            latency_ms=attrs.get("latency_ms"),
+            objective=self.config.objective_names[0],
+        )
 
 
 def best_of(run: RunDirectory, top: int) -> list[Found]:
@@ -118,22 +143,6 @@ def need_best(run: RunDirectory, top: int, *, front: bool = False) -> list[Found
     return found
 
 
-def _found(trial: FrozenTrial, final: Finalist | None) -> Found:
-    attrs = trial.user_attrs
-    values = tuple(trial.values)
-    return Found(
-        trial=trial.number,
-        # Objectives begin with accuracy, see `check_objectives`.
-        score=values[0],
-        flops=attrs["flops"],
-        params=attrs["params"],
-        architecture=Architecture.from_dict(attrs["architecture"]),
-        final=final,
-        values=values,
-        latency_ms=attrs.get("latency_ms"),
-    )
-
-
 def status(run: RunDirectory) -> dict[str, Any]:
     """JSON-able: trials by state and wanted, the best, the workers of a launch going on."""
     return status_of(run, Results.of(run))
@@ -151,7 +160,7 @@ def status_of(run: RunDirectory, results: Results) -> dict[str, Any]:
         "run": str(run.path),
         "name": config.name,
         "strategy": config.strategy.name,
-        "objectives": config.objectives,
+        "objectives": config.objective_names,
         "device": config.device,
         "active": workers is not None or bool(heard),
         "wanted": config.trials,

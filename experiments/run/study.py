@@ -24,6 +24,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ...search_space import Architecture
 from ...search_space.errors import InputError
+from ..config.sections import Objective
 from ..errors import RunError
 from .objectives import METRIC_NAMES, directions
 from .postgres import Database
@@ -58,7 +59,7 @@ def key_of(trial: FrozenTrial) -> str:
 def create_study(
     place: StudyPlace,
     name: str,
-    objectives: Sequence[str],
+    objectives: Sequence[Objective],
     facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Make the study if it is not there: a whole one or none, whatever interrupts.
@@ -83,7 +84,7 @@ def create_study(
 
 
 def _create(
-    storage: RDBStorage, name: str, objectives: Sequence[str], facts: Mapping[str, Any] | None
+    storage: RDBStorage, name: str, objectives: Sequence[Objective], facts: Mapping[str, Any] | None
 ) -> None:
     try:
         study = optuna.create_study(
@@ -93,7 +94,7 @@ def _create(
         # From an earlier launch or another machine, whose facts stand.
         return
     # What Optuna's dashboard calls the objectives.
-    storage.set_study_system_attr(study._study_id, METRIC_NAMES, list(objectives))
+    storage.set_study_system_attr(study._study_id, METRIC_NAMES, [each.name for each in objectives])
     for key, value in (facts or {}).items():
         study.set_user_attr(key, value)
 
@@ -200,7 +201,7 @@ def read_trials(place: StudyPlace) -> list[FrozenTrial]:
 
 
 def read_all(
-    place: StudyPlace, objectives: Sequence[str] | None = None
+    place: StudyPlace, objectives: Sequence[Objective] | None = None
 ) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
     """All trials of a run's main study, and of its final choice (none where it has made none).
 
@@ -214,7 +215,8 @@ def read_all(
             main = study_at(storage, place)
             trials, final = sound_trials(main, place), list[FrozenTrial]()
             if objectives and [d.name.lower() for d in main.directions] != directions(objectives):
-                allowed = f"its study has not the objectives {', '.join(objectives)}"
+                names = ", ".join(each.name for each in objectives)
+                allowed = f"its study has not the objectives {names}"
                 raise InputError(str(place), "this file", allowed)
             name = main.study_name + FINAL
             if name in optuna.get_all_study_names(storage):

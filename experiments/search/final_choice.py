@@ -8,15 +8,17 @@ study of the same storage, and what they cannot tell apart is called a tie.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import time
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from ...evaluators.table import stages_text
 from ...search_space import Architecture
 from ..run import study as records
 from ..run.finalists import Finalist, finalists
 from .jobs import Job, Outcome, run_jobs
+from .progress import Pace, Progress
 from .session import Session
 
 
@@ -64,12 +66,46 @@ def _scored_again(session: Session, found: list[FrozenTrial], seeds: list[int]) 
         if (key, seed) not in done
     ]
 
-    def keep(job: Job, outcome: Outcome) -> None:
-        _keep(study, by_key[job.architecture.key], job.seed, outcome, session.log, by)
+    total, over, pace, before = len(jobs), 0, Pace(), time.monotonic()
 
+    def keep(job: Job, outcome: Outcome) -> None:
+        nonlocal over, before
+        line = _keep(study, by_key[job.architecture.key], job.seed, outcome, by)
+        session.log(line)
+        over, now = over + 1, time.monotonic()
+        # From one to the next: in this list all workers are busy until the end.
+        pace.add(now - before)
+        before = now
+        session.watch(_progress(session, found, (over, total), pace.left(total - over, ()), line))
+
+    session.watch(_progress(session, found, (0, total), None, ""))
     run_jobs(jobs, session.pool, keep, stopped=session.stop)
     kept = [t for t in study.get_trials(deepcopy=False) if records.key_of(t) in by_key]
     return finalists(kept)
+
+
+def _progress(
+    session: Session,
+    found: list[FrozenTrial],
+    final: tuple[int, int],
+    seconds_left: float | None,
+    news: str,
+) -> Progress:
+    counted = records.count(session.study.get_trials(deepcopy=False))
+    best = found[0]
+    return Progress(
+        total=session.config.trials,
+        complete=counted["complete"],
+        pruned=counted["pruned"],
+        failed=counted["failed"],
+        running=0,
+        best_score=best.values[0],
+        best=stages_text(_architecture(best)),
+        feasible_share=session.prepared.feasible.share,
+        seconds_left=seconds_left,
+        news=news,
+        final=final,
+    )
 
 
 def _keep(
@@ -77,9 +113,9 @@ def _keep(
     of: FrozenTrial,
     seed: int,
     outcome: Outcome,
-    log: Callable[[str], None],
     by: str | None,
-) -> None:
+) -> str:
+    """Returns what has come of it, in one line."""
     attrs = {"trial": of.number, "key": of.user_attrs["key"], "seed": seed}
     attrs["architecture"] = of.user_attrs["architecture"]
     if by is not None:
@@ -87,13 +123,12 @@ def _keep(
     score = outcome.score if by is None else outcome.metrics.get(by)
     if score is not None and math.isfinite(score):
         study.add_trial(create_trial(value=score, user_attrs=attrs))
-        log(f"final: trial {of.number} with seed {seed}: {score:.4f}")
-        return
+        return f"final: trial {of.number} with seed {seed}: {score:.4f}"
     known = ", ".join(sorted(outcome.metrics))
     missing = f"the evaluator measures no {by}; its metrics: {known}"
     reason = outcome.reason or (missing if score is None else f"its score is {score}")
     study.add_trial(create_trial(state=TrialState.FAIL, user_attrs={**attrs, "reason": reason}))
-    log(f"final: trial {of.number} with seed {seed} failed, {reason}")
+    return f"final: trial {of.number} with seed {seed} failed, {reason}"
 
 
 def _architecture(trial: FrozenTrial) -> Architecture:

@@ -9,6 +9,7 @@ from typing import Any
 from ... import evaluators
 from ...search_space import Architecture
 from ..config.schema import ExperimentConfig
+from ..run.objectives import measured
 from ..workers.dispatch import Ending, Task, TaskSource, dispatch
 from ..workers.events import Event, Failed, Reported, Scored
 from ..workers.pool import WorkerPool
@@ -85,6 +86,7 @@ def setup_of(config: ExperimentConfig, example: Architecture, **changes: Any) ->
     """What a pool's workers are told before their first evaluation; `changes` go over it."""
     return {
         "evaluator": config.evaluator,
+        "objectives": measured(config.objectives),
         "data": config.data,
         "input": list(example.input),
         "classes": example.classes,

@@ -16,7 +16,7 @@ from ..config.schema import ExperimentConfig
 from ..run import study as records
 from ..run.objectives import values
 from ..workers.events import Event, Failed, Reported, Scored
-from .progress import Progress, Watch, unwatched
+from .progress import Pace, Progress, Watch, unwatched
 from .propose import Proposal
 
 
@@ -25,6 +25,7 @@ class _Running:
     trial: Trial
     architecture: Architecture
     curve: dict[int, float] = field(default_factory=dict)
+    begun: float = field(default_factory=time.monotonic)
 
 
 def always(trial: Trial) -> bool:
@@ -67,7 +68,7 @@ class TrialLog:
         """Called in turn, after the study has heard of a trial's end."""
         self._ours = ours
         self._counts = {"complete": 0, "pruned": 0, "failed": 0}
-        self._started, self._done_here = time.monotonic(), 0
+        self._pace = Pace()
         self.running: dict[int, _Running] = {}
         self.best: tuple[float, Architecture] | None = None
 
@@ -128,7 +129,7 @@ class TrialLog:
 
     def _report(self, event: Reported) -> bool:
         running = self.running[event.trial]
-        score = event.metrics.get("score", event.metrics.get("accuracy"))
+        score = event.metrics.get("score", event.metrics.get(self._config.objective_names[0]))
         # An epoch that diverged is passed over: the final score says whether the trial failed.
         if score is None or not math.isfinite(score):
             return False
@@ -163,7 +164,7 @@ class TrialLog:
         self._tell(event.trial, found, pruned=event.pruned)
 
     def _tell(self, number: int, found: list[float], *, pruned: bool) -> None:
-        running, score = self.running.pop(number), found[0]
+        running, score = self._ended(number), found[0]
         text = stages_text(running.architecture)
         # Another process may have found the kept score first, see `take_stock`.
         if pruned:
@@ -175,6 +176,11 @@ class TrialLog:
         if self.best is None or score > self.best[0]:
             self._note_best(score, running.architecture)
         self._over(ended, "complete", f"{score:.4f}  {text}")
+
+    def _ended(self, number: int) -> _Running:
+        running = self.running.pop(number)
+        self._pace.add(time.monotonic() - running.begun)
+        return running
 
     def drop(self, number: int) -> None:
         """Another machine has taken this trial over, and tells its end."""
@@ -190,7 +196,6 @@ class TrialLog:
 
     def _over(self, ended: FrozenTrial, counted: str, news: str) -> None:
         self._counts[counted] += 1
-        self._done_here += 1
         self._log(f"trial {ended.number}: {news}")
         for listener in self.listeners:
             listener(ended)
@@ -199,8 +204,8 @@ class TrialLog:
     def show(self, news: str) -> None:
         """Tell whoever watches where the search stands; `news` as in `Progress`."""
         remaining = max(0, self._config.trials - self.done)
-        # By the trials that ended in this process: what earlier runs took is not in its clock.
-        pace = (time.monotonic() - self._started) / self._done_here if self._done_here else None
+        now = time.monotonic()
+        waiting = max(0, remaining - len(self.running)) + self._config.final_trainings
         best_score, best = self.best if self.best else (None, None)
         self._watch(
             Progress(
@@ -210,7 +215,9 @@ class TrialLog:
                 best_score=best_score,
                 best=stages_text(best) if best else "",
                 feasible_share=self._share,
-                seconds_left=None if pace is None else pace * remaining,
+                seconds_left=self._pace.left(
+                    waiting, (now - each.begun for each in self.running.values())
+                ),
                 news=news,
             )
         )

@@ -9,7 +9,7 @@ from ...search_space import Budget
 from ...search_space.errors import InputError
 from ..config.plugins import load_plugins
 from ..config.schema import ExperimentConfig
-from ..run.objectives import check_objectives
+from ..run.objectives import check_objectives, measured
 from ..run.postgres import Database
 from ..tracking.registry import check_trackers
 from . import latency, zero_cost
@@ -22,7 +22,7 @@ def validate(config: ExperimentConfig) -> None:
     check_objectives(config.objectives)
     check_trackers(config.track)
     _check_storage(config)
-    evaluators.check_settings(config.evaluator, config.data)
+    evaluators.check_settings(config.evaluator, config.data, measured(config.objectives))
     read_settings(evaluators.RetrainSettings, config.training, "training")
     latency.check(config.latency)
     zero_cost.check(config.zero_cost, config.strategy.name)

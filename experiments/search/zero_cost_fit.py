@@ -12,7 +12,7 @@ import numpy as np
 from ...search_space.chain.score import fitted
 from ...search_space.errors import InputError
 from ..config.schema import ExperimentConfig
-from ..config.sections import ZeroCostUse
+from ..config.sections import ALONE, ZeroCostUse
 from ..errors import RunError
 from ..workers.pool import WorkerPool
 from .jobs import Job, Outcome, run_jobs, setup_of, slots_of
@@ -81,7 +81,8 @@ def _measured(prepared: Prepared, setting: ZeroCostUse, log_path: Path) -> dict[
         drawn[row] = None
     jobs = {feasible.point(row).key: row for row in drawn}
     evaluator = {"name": setting.measure, "batch_size": setting.batch_size}
-    measuring = config.model_copy(update={"evaluator": evaluator})
+    # A measure has one score, whatever the search is after.
+    measuring = config.model_copy(update={"evaluator": evaluator, "objectives": ALONE})
     found: dict[tuple[int, ...], float] = {}
 
     def done(job: Job, outcome: Outcome) -> None:

@@ -43,6 +43,7 @@ def work(channel: Channel) -> None:
             classes=setup["classes"],
             device=setup["device"],
             seed=setup["seed"],
+            objectives=setup["objectives"],
         )
     except InputError as error:
         e = error.under("space") if error.key in ("input", "classes") else error

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import f1_score, recall_score
 
 from convnas.evaluators import EvaluationError, load_data, retrain
 from convnas.search_space import Architecture, InputError
@@ -68,3 +69,20 @@ def test_divergence_is_an_evaluation_error():
 def test_unknown_settings_are_refused():
     with pytest.raises(InputError, match=r"training\.epoch: this key .* did you mean 'epochs'"):
         retrain(ARCH, DIGITS, {"epoch": 1}, device="cpu")
+
+
+def test_what_the_search_was_after_is_measured_on_the_test_split_and_keeps_the_epoch():
+    heard = []
+    settings = {**BRIEF, "score": "macro_f1", "metrics": ["recall_3"], "class_weights": "balanced"}
+    kept = retrain(ARCH, DIGITS, settings, device="cpu", report=lambda e, m: heard.append(m))
+    test = load_data(DIGITS, seed=0, input=(1, 8, 8), classes=10).test
+    with torch.inference_mode():
+        guessed = kept.network(test.images).argmax(1).numpy()
+    labels = test.labels.numpy()
+    # Batches of another size may turn one answer that was nearly two.
+    expected = f1_score(labels, guessed, average="macro")
+    assert kept.metrics["test_macro_f1"] == pytest.approx(expected, abs=0.005)
+    expected = recall_score(labels, guessed, labels=[3], average=None)[0]
+    assert kept.metrics["test_recall_3"] == pytest.approx(expected, abs=0.03)
+    best = max(heard, key=lambda metrics: metrics["macro_f1"])
+    assert kept.metrics["macro_f1"] == best["macro_f1"]

@@ -38,6 +38,7 @@ class NNISearch(ManagedSearch):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.verdicts = self.trials.prunes
+        self._objectives = session.config.objective_names
         self.trials.listeners.append(self._tell_nni)
         self._processes: dict[Connection, _TrialProcess] = {}
         self._waiting: deque[_TrialProcess] = deque()
@@ -170,7 +171,9 @@ class NNISearch(ManagedSearch):
         if ended.state == TrialState.FAIL:
             process.connection.finish(f"{ended.user_attrs['reason']}\n".encode() + b"\x01")
             return
-        self._queue.report(process.job, ended.number, "FINAL", 0, final_value(ended))
+        self._queue.report(
+            process.job, ended.number, "FINAL", 0, final_value(ended, self._objectives)
+        )
         if ended.state != TrialState.PRUNED:
             self._queue.then(lambda: process.connection.finish(b"\x00"))
         # The tuner has NNI stop a pruned trial, which makes it an early stopped one.

@@ -70,7 +70,7 @@ class TrialStudy:
 
     def value(self) -> dict[str, float]:
         """The final result as NNI is told it."""
-        return final_value(self._frozen())
+        return final_value(self._frozen(), self.config.objective_names)
 
     def close(self) -> None:
         self._storage.engine.dispose()

@@ -28,6 +28,7 @@ from ....search_space import Architecture, build_network, cost
 from ....search_space.errors import InputError
 from ...config.schema import ExperimentConfig, parse_config
 from ...errors import RunError
+from ...run.objectives import measured
 from ...search.prepare import prepared_from
 from ...search.validate import validate
 from ..parameters import from_nni
@@ -129,15 +130,16 @@ class NNITrial:
             classes=self.architecture.classes,
             device=str(resolve_device(device or self.config.device)),
             seed=self.config.seed,
+            objectives=measured(self.config.objectives),
         )
         return evaluator.evaluate(self.architecture, seed=self.config.seed, report=self.report)
 
     def report(self, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Say what epoch `epoch`, from 1, came to; `score`, or `accuracy`, is the curve's point.
+        """Say what epoch `epoch`, from 1, came to; `score`, or the first objective, is its point.
 
         True: the config's pruner wants the trial to stop.
         """
-        score = metrics.get("score", metrics.get("accuracy"))
+        score = metrics.get("score", metrics.get(self.config.objective_names[0]))
         if self._study is not None:
             self._stopped |= self._study.report(epoch, metrics)
         if score is not None and math.isfinite(score):

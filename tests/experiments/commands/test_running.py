@@ -64,6 +64,9 @@ def test_space_refuses_the_data_that_a_launch_would(
     err = capsys.readouterr().err
     assert "space.classes: 10 is not allowed; the data 'npz' has 4 classes" in err
     assert err.count("\n") == 1
+    named = write({**config, "objectives": ["recall_ten"]}, "named.yaml")
+    assert main(["space", named]) == 2
+    assert "'recall_ten' is not allowed; classes: 0, 1, 2" in capsys.readouterr().err
 
 
 def test_a_launch_says_what_its_final_choice_costs_and_can_leave_it_out(
@@ -74,7 +77,9 @@ def test_a_launch_says_what_its_final_choice_costs_and_can_leave_it_out(
     assert main([*launch, str(tmp_path / "with")]) == 0
     # Of three trials the best three, three seeds each.
     said = "the best 3 are trained with 3 new seeds each, 9 trainings (--no-final"
-    assert said in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert said in err
+    assert "9/9  final choice" in err
     record = tmp_path / "record.txt"
     assert len(record.read_text().splitlines()) == 3 + 9
     assert main([*launch, str(tmp_path / "without"), "--no-final"]) == 0

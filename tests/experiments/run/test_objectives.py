@@ -12,6 +12,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from convnas.experiments import launch, plan, read_config
 from convnas.experiments.cli import main
+from convnas.experiments.config.schema import read_mapping
+from convnas.experiments.config.sections import Objective
 from convnas.experiments.run.objectives import front
 from convnas.experiments.run.study import ranked
 from convnas.search_space import Architecture, InputError, cost
@@ -33,7 +35,7 @@ def test_the_front_is_what_nothing_dominates() -> None:
         trial.number = number
         trials.append(trial)
     trials.append(create_trial(state=TrialState.FAIL))
-    kept = front(trials, ["accuracy", "flops"])
+    kept = front(trials, [Objective(name="accuracy"), Objective(name="flops")])
     assert [trial.number for trial in kept] == [5, 0, 1]
 
 
@@ -124,6 +126,13 @@ def test_a_measured_metric_is_minimised_and_its_absence_said(
     [
         (["flops"], "none", "the first must be accuracy"),
         ([], "none", "the first must be accuracy"),
+        (["macro_f2"], "none", "objectives: 'macro_f2'.*macro_f1, balanced_accuracy"),
+        (["accuracy", "energy"], "none", "objectives: 'energy'.*proxy measures accuracy.*macro_f1"),
+        ([{"name": "accuracy", "direction": "up"}], "none", "choose from: 'maximize'"),
+        ([{"name": "macro_f1", "direction": "minimize"}], "none", "macro_f1 is to maximize"),
+        (["accuracy", {"name": "flops", "direction": "maximize"}], "none", "flops is to minimize"),
+        ([{"name": "cost", "direction": "minimize"}], "none", "the first objective is maximised"),
+        ([{"direction": "minimize"}], "none", "objectives.0.name"),
         (["accuracy", "flops", "flops"], "none", "once"),
         (["accuracy", "flops"], "median", "pruner.name"),
     ],
@@ -133,3 +142,50 @@ def test_objectives_that_mean_nothing_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=says):
         read_config({**config, "objectives": objectives, "pruner": {"name": pruner}})
+
+
+def test_a_metric_of_classes_is_the_score_the_curve_and_the_name(
+    config: Config, tmp_path: Path, trials_of: Trials, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = [{"name": "macro_f1", "direction": "maximize"}, "balanced_accuracy", "flops"]
+    config |= {"objectives": wanted, "trials": 2, "evaluator": {"name": "proxy", "epochs": 2}}
+    run, settings = plan(config, tmp_path / "run")
+    launch(run, settings)
+    for trial in trials_of(run.path):
+        attrs = trial.user_attrs
+        found = Architecture.from_dict(attrs["architecture"])
+        expected = [attrs["metric.macro_f1"], attrs["metric.balanced_accuracy"], cost(found).flops]
+        assert trial.values == expected
+        assert attrs["curve"][-1] == attrs["metric.macro_f1"] != attrs["metric.accuracy"]
+    assert main(["status", str(run.path)]) == 0
+    head = capsys.readouterr().out
+    assert "macro_f1" in head.split("Pareto front")[0]
+    assert main(["status", str(run.path), "--json"]) == 0
+    state = json.loads(capsys.readouterr().out)
+    assert state["objectives"] == ["macro_f1", "balanced_accuracy", "flops"]
+    # The run says what it was told, and goes on with it.
+    assert read_mapping(run.config_path)["objectives"] == wanted
+    assert main(["launch", "-o", str(run.path), "--trials", "3"]) == 0
+
+
+def test_of_metrics_alone_the_first_objective_is_the_score(
+    scripted: Config, tmp_path: Path, trials_of: Trials
+) -> None:
+    scripted["evaluator"] = {"name": "python:measuring:Measuring"}
+    scripted |= {"objectives": ["utility", "energy"], "trials": 2}
+    launch(*plan(scripted, tmp_path / "run"))
+    for trial in trials_of(tmp_path / "run"):
+        utility = int(trial.user_attrs["key"], 16) / 16**16
+        assert trial.values == [utility, 1 - utility]
+        assert trial.user_attrs["curve"] == [utility / 2, utility]
+
+
+def test_an_own_evaluator_without_the_objective_says_what_it_measures(
+    scripted: Config, tmp_path: Path, trials_of: Trials
+) -> None:
+    scripted["evaluator"] = {"name": "python:measuring:Measuring"}
+    scripted |= {"objectives": ["joy"], "trials": 1}
+    launch(*plan(scripted, tmp_path / "run"))
+    (trial,) = trials_of(tmp_path / "run")
+    reason = "the evaluator measures no joy; its metrics: energy, utility"
+    assert trial.user_attrs["reason"] == reason

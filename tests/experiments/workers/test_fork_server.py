@@ -69,6 +69,7 @@ def test_a_worker_whose_device_is_suspect_finishes_its_trial_and_is_replaced(
         "classes": 10,
         "device": "cpu",
         "seed": 0,
+        "objectives": ["accuracy"],
     }
     with WorkerPool(1, setup, log=tmp_path / "log.txt") as pool:
         seen = []

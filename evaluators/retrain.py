@@ -45,7 +45,8 @@ class RetrainSettings(TrainingSettings):
     @property
     def measured(self) -> list[str]:
         """Of `ClassMetrics`, the score among them."""
-        return [*(self.metrics or ()), *filter(is_class_metric, [self.score])]
+        own = [self.score] if self.score and is_class_metric(self.score) else []
+        return [*(self.metrics or ()), *own]
 
 
 @dataclass(frozen=True)

@@ -210,7 +210,9 @@ class TrialLog:
         self._watch(
             Progress(
                 total=self._config.trials,
-                **self._counts,
+                complete=self._counts["complete"],
+                pruned=self._counts["pruned"],
+                failed=self._counts["failed"],
                 running=len(self.running),
                 best_score=best_score,
                 best=stages_text(best) if best else "",

@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from convnas.experiments.cli import main
+from convnas.experiments.config.sections import ALONE
 from convnas.experiments.run import study as records
 
 SPECIAL = "n_%2e%41 ?mode=memory&x#y {SCHEMA_VERSION} ~'\"`$(id)*[b];|<>\\!^=+,@é漢"
@@ -33,7 +34,7 @@ def test_a_study_lies_where_its_path_says_and_nowhere_else(
     folder = Path(name)
     folder.mkdir()
     path = folder / "study.db"
-    records.create_study(path, "mine", ["accuracy"])
+    records.create_study(path, "mine", ALONE)
     assert files_below(tmp_path) == {str(path)}
     storage = records.open_storage(path)
     ended = create_trial(state=TrialState.FAIL, user_attrs={"reason": name})

@@ -79,7 +79,7 @@ def _cost(cost: Cost) -> str:
 
 
 def _title(found: Found) -> str:
-    return found.objective[0].upper() + found.objective[1:]
+    return "Accuracy" if found.objective == ACCURACY else found.objective
 
 
 def _reached(found: Found, info: Mapping[str, Any]) -> list[str]:

@@ -61,7 +61,7 @@ class NNIBackend:
         if search.trials.open <= 0:
             return "done"
         with ExitStack() as stack:
-            server = stack.enter_context(SocketServer(search.receive))
+            server = stack.enter_context(SocketServer(search.receive, run.path / ".socket"))
             folder = run.path / "nni"
             # Only a picture of the study, which is drawn anew.
             shutil.rmtree(folder, ignore_errors=True)

@@ -62,13 +62,16 @@ class Connection:
 class SocketServer:
     """Hands `(connection, message)` to `receive` from its own thread; the last message is `over`.
 
-    The socket lies in a folder that only this user can enter.
+    The socket lies in a folder that only this user can enter. `note`: a file that names this
+    folder while it is there, so that the next server of the run takes away what a kill has left.
     """
 
-    def __init__(self, receive: Callable[[Connection, Message], None]) -> None:
-        self._receive = receive
+    def __init__(self, receive: Callable[[Connection, Message], None], note: Path) -> None:
+        self._receive, self._note = receive, note
+        _remove_noted(note)
         # Not in the run directory: the path of a Unix socket is limited to about 100 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="convnas-"))
+        note.write_text(str(self._folder))
         self.path = self._folder / "socket"
         self._listener = socket.socket(socket.AF_UNIX)
         self._selector = selectors.DefaultSelector()
@@ -95,6 +98,7 @@ class SocketServer:
         os.close(self._stop_read)
         os.close(self._stop_write)
         shutil.rmtree(self._folder, ignore_errors=True)
+        self._note.unlink(missing_ok=True)
 
     def _serve(self) -> None:
         while True:
@@ -115,3 +119,12 @@ class SocketServer:
             self._selector.unregister(end)
             connection.close()
             self._receive(connection, {"kind": "over"})
+
+
+def _remove_noted(note: Path) -> None:
+    """The folder of a server that was killed. Nothing but a socket and an empty folder can go."""
+    with suppress(OSError, ValueError):
+        folder = Path(note.read_text())
+        if folder.name.startswith("convnas-"):
+            (folder / "socket").unlink(missing_ok=True)
+            folder.rmdir()

@@ -86,6 +86,11 @@ def _first_unreadable(study: optuna.Study) -> str:
 def _problem(trial: FrozenTrial, needed: Iterable[str], objectives: int) -> str | None:
     """What is wrong with a trial, in words; None where it is as a launch leaves it."""
     attrs = trial.user_attrs
+    # SQLite keeps whatever was written into a column of text.
+    names: list[object] = [*attrs, *trial.system_attrs, *trial.params]
+    for each in names:
+        if not isinstance(each, str):
+            return f"a name in it is {shortened(each)}, not text"
     for name in needed:
         if name not in attrs:
             return f"it has no {name}"

@@ -86,6 +86,20 @@ def test_what_is_no_study_at_all(run: Path, capsys: Capture, content: bytes) -> 
     )
 
 
+@pytest.mark.parametrize(
+    ("table", "column"), [("trial_user_attributes", "key"), ("trial_params", "param_name")]
+)
+@pytest.mark.parametrize("name", [b"", None, b"key"])
+def test_a_name_that_is_no_text_is_damage(
+    run: Path, capsys: Capture, table: str, column: str, name: bytes | None
+) -> None:
+    change(
+        run, f"update {table} set {column} = ? where rowid = (select max(rowid) from {table})", name
+    )
+    words = f"is damaged: a name in it is {name!r}, not text"
+    refused(run, capsys, words, [["status", "RUN"], ["launch", "-o", "RUN"]])
+
+
 def test_the_damaged_trial_is_named_by_every_command(run: Path, capsys: Capture) -> None:
     set_attribute(run, 3, "flops", "{no JSON")
     refused(run, capsys, "trial 3 cannot be read: JSONDecodeError")

@@ -86,7 +86,7 @@ def convert(
     result = converted_from(
         network,
         example.to(where),
-        {kind: budget},
+        budget if kind == "flops" else {kind: budget},
         data=images.seen,
         only=listed("only", only) if only else (),
         exclude=listed("not", exclude) if exclude else (),

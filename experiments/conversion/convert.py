@@ -137,7 +137,11 @@ def rows_of(converted: Converted) -> list[dict[str, Any]]:
         choice = chosen.get(name, VANILLA)
         why = each.layer.stays
         if why is None and len(each.costs) < 2:
-            why = "; ".join(dict.fromkeys(each.left_out.values()))
+            # One reason an operator: its numbers fail alike.
+            reasons = {left.conv: text for left, text in reversed(each.left_out.items())}
+            why = "; ".join(dict.fromkeys(reasons.values()))
+        elif why is None and choice == VANILLA:
+            why = "the budget is met without it"
         own, now = each.costs.get(VANILLA), each.costs.get(choice)
         rows.append(
             {

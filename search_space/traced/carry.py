@@ -20,12 +20,18 @@ from .options import plan_layer
 from .regression import Rows, fitted, patches
 from .trace import Call
 
+_WINDOWS = 2**26
+"""Numbers that the windows of a fit may hold, 256 MiB of them."""
+
 
 def carried(conv: nn.Conv2d, call: Call, choice: Choice, maps: Tensor | None = None) -> nn.Module:
     """The operator in place of `conv`, with its numbers, on its device.
 
     maps: (N, C_in, H, W) that the layer has read; None: by the kernel alone.
     """
+    if maps is not None:
+        # Each pixel is written out as the window that it reads; of large maps a few are enough.
+        maps = maps[: max(1, _WINDOWS // (maps[0].numel() * conv.kernel_size[0] ** 2))]
     made = plan_layer(conv, call, choice).build().to(conv.weight.device, conv.weight.dtype)
     with torch.no_grad():
         if isinstance(made, HetConv2d):

@@ -89,7 +89,7 @@ def test_a_function_may_give_the_images_and_the_example(mine, tmp_path, capsys) 
         (["python:{mine}:broken"], "the function failed: RuntimeError: no weights there"),
         (["python:{mine}:images"], "it gave a Tensor"),
         (["python:{mine}:linear"], "a network with convolutions"),
-        (["python:{mine}:net", "--budget", "5%"], "the cheapest network needs"),
+        (["python:{mine}:net", "--budget", "5%"], "budget: '5%' is not allowed; the cheapest netw"),
         (["python:{mine}:net", "--budget", "lots"], "budget: 'lots'"),
         (["python:{mine}:net", "--of", "watts"], "watts"),
         (["python:{mine}:net", "--input", "3x8x8"], "channels"),

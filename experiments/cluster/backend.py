@@ -12,6 +12,7 @@ from ..config.schema import ExperimentConfig, check_continues, parse_config
 from ..run import study as records
 from ..run.directory import RunDirectory
 from ..run.postgres import Database
+from ..run.soundness import sound_trials
 from ..search.local_backend import facts_of, slots_here
 from ..search.prepare import Prepared
 from ..search.session import Session
@@ -60,6 +61,7 @@ class ClusterBackend:
                     # No config in it, and yet trials: one made just now would have none.
                     allowed = f"{database} holds a study of that name which convnas did not make"
                     raise InputError("name", config.name, allowed)
+                sound_trials(study, database)
                 prepared = settled(kept)
                 storage.set_study_system_attr(
                     study._study_id, CONFIG_KEY, prepared.config.model_dump(mode="json")

@@ -16,6 +16,7 @@ from ..ports import check_port
 from ..run import study as records
 from ..run.directory import RunDirectory
 from ..run.postgres import Database
+from ..run.soundness import sound_trials
 from ..search.jobs import device_of, setup_of, slots_of
 from ..search.prepare import Prepared, prepared_from
 from ..search.progress import Progress
@@ -41,7 +42,8 @@ def work(
 ) -> tuple[Ending, int]:
     """Train for the study at `where` until its search is over: how it ended, and trials ended here.
 
-    Raises InputError where there is no such study, RunError where it is no longer reached.
+    Raises InputError where there is no such study or it is damaged, RunError where it is no longer
+    reached.
     """
     url, study = _address(where, study)
     with _errors(url):
@@ -66,6 +68,7 @@ def _work(place: StudyPlace, prepared: Prepared, log: Callable[[str], None]) -> 
         sampler=prepared.strategy,
         pruner=pruner_of(config, log),
     )
+    sound_trials(study, place.study)
     slots = slots_of(config, feasible.dearest(), trials=config.trials)
     log(f"worker: study {place.study!r}, {len(slots)} workers on {', '.join(dict.fromkeys(slots))}")
     made = 0

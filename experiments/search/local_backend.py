@@ -33,7 +33,6 @@ def local_study(
 ) -> Iterator[tuple[RDBStorage, Prepared]]:
     """The run's study, a file, open for writing. Raises InputError as `begin` does."""
     prepared = begin(run, config, settled)
-    records.read_all(run.study_path, config.objectives)  # a foreign one is left as it is
     storage = records.open_storage(run.study_path)
     try:
         records.write_quickly(storage)
@@ -45,7 +44,7 @@ def local_study(
 def begin(run: RunDirectory, config: ExperimentConfig, settled: Settled) -> Prepared:
     """Write the settled config, and make the study, a file. Returns what `settled` does.
 
-    InputError where the run is another experiment's.
+    InputError where the run is another experiment's, or its study foreign or damaged.
     """
     if config.storage is not None:
         allowed = "NNI runs the trials of one machine: leave it out"
@@ -57,6 +56,7 @@ def begin(run: RunDirectory, config: ExperimentConfig, settled: Settled) -> Prep
     prepared = settled(kept)
     run.write_config(prepared.config)
     records.create_study(run.study_path, config.name, config.objectives, facts_of(config))
+    records.read_all(run.study_path, config.objectives)  # a foreign one is left as it is
     return prepared
 
 

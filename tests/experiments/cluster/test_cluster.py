@@ -245,6 +245,14 @@ def test_a_second_launch_and_another_experiment_of_that_name_are_refused(
     assert "studies there: small" in capsys.readouterr().err
     assert main(["worker", url.rpartition("/")[0] + "/postgres"]) == 2
     assert "holds no study" in capsys.readouterr().err
+    damage = "update trial_user_attributes set value_json = '7' where key = 'key'"
+    storage = RDBStorage(url.replace("postgresql://", "postgresql+psycopg://"))
+    with storage.engine.begin() as connection:
+        assert connection.exec_driver_sql(damage).rowcount > 0
+    storage.engine.dispose()
+    for command in (["worker", url], ["launch", write(shared), "-o", str(tmp_path / "run")]):
+        assert main([*command, "--workers", "1"]) == 2
+        assert "trial 0 is damaged: its key is 7, not text" in capsys.readouterr().err
 
 
 def test_the_dashboards_connection_cannot_write(shared: Config, url: str, write: Write) -> None:

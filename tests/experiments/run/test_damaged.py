@@ -69,6 +69,18 @@ def test_a_study_that_optuna_made_for_somebody_else(run: Path, capsys: Capture) 
     refused(run, capsys, "'theirs' in it is not one that convnas launch has made")
 
 
+def test_the_tuner_of_an_nni_that_its_user_started(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from convnas.experiments.nni_backend.tuner.standalone import StandaloneHost
+
+    monkeypatch.chdir(run)  # the host goes to the config's folder
+    set_attribute(run, 3, "key", "7")
+    config = str((run / "config.yaml").absolute())
+    with pytest.raises(InputError, match="trial 3 is damaged: its key is 7"):
+        StandaloneHost("ws://localhost:8080/tuner").open(config, str(run.absolute()))
+
+
 def test_an_empty_study_of_somebody_elses_with_other_objectives(run: Path, capsys: Capture) -> None:
     (run / "study.db").unlink()
     optuna.create_study(storage=f"sqlite:///{run}/study.db", directions=["minimize", "minimize"])

@@ -57,9 +57,8 @@ def launch(
     run, settings = experiment.plan(config, out, workers=number(workers), **changes)
     if not settings.backend.machines:
         prepare_data(settings)
-    if settings.final_trainings and not run.exists:
-        click.echo(_said_of_final(settings), err=True)
-    with LaunchView() as view:
+    final = settings.final_trainings and not run.exists
+    with LaunchView(_said_of_final(settings) if final else None) as view:
         launched = experiment.launch(
             run, settings, view, lambda url: click.echo(f"dashboard: {url}", err=True)
         )

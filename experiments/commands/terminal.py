@@ -32,9 +32,10 @@ AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 
 class LaunchView:
     """Shows a search on stderr: one live bar in a terminal or notebook, else a line for every
-    finished trial."""
+    finished trial. `first` is said once the search has begun: nothing has refused it."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: str | None = None) -> None:
+        self._first = first
         self._console = Console(stderr=True, **AS_IT_IS)
         # In Jupyter rich draws by ipywidgets; without them, lines.
         widgets = self._console.is_jupyter and find_spec("ipywidgets") is not None
@@ -57,6 +58,9 @@ class LaunchView:
 
     def __call__(self, progress: Progress) -> None:
         words = _words(progress)
+        if self._first:
+            self._console.print(self._first, soft_wrap=True)
+            self._first = None
         if self._live:
             if self._task is None:
                 self._task = self._bar.add_task("", total=progress.total)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ...search_space.errors import InputError
@@ -23,7 +23,10 @@ def write_out(path: Path, content: str | bytes) -> None:
 
 
 def check_target(path: Path) -> None:
-    """Raises InputError where a run's config, study or log, or any database, would be lost."""
+    """Raises InputError where a run's config, study or log, or any database, would be lost, and
+    for a name that no file can have, before any work."""
+    with refusals(path), suppress(FileNotFoundError):
+        path.lstat()
     if path.name in KEPT and RunDirectory(path.parent).exists:
         allowed = f"{path.parent} is a run, and this is a file it lives on; choose another name"
         raise InputError("out", str(path), allowed)

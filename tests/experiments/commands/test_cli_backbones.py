@@ -62,5 +62,5 @@ def test_the_cost_table_says_its_convention_and_bytes(vgg, capsys) -> None:
 def test_another_convention_is_wrong_input(vgg, capsys) -> None:
     assert main(["cost", vgg, "--convention", "papper"]) == 2
     said = capsys.readouterr().err
-    assert "did you mean 'paper'? choose from: multiply-adds, paper" in said
+    assert "did you mean 'paper'? choose from: hetconv, multiply-adds, octave, paper" in said
     assert said.count("\n") == 1

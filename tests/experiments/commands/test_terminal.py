@@ -79,8 +79,12 @@ def test_a_finished_trial_is_told_as_it_is(capsys) -> None:
 
 def test_space_shows_blocks(config, write, capsys) -> None:
     config["space"] = {**config["space"], "granularity": "block"}
-    config["space"]["stage"] = {**config["space"]["stage"], "depth": [2]}
+    config["space"]["stage"] = {"conv": ["hetconv"], "p": [2, 4], "depth": [2]}
     config["budget"] = {}
+    assert main(["space", write(config), "--json"]) == 0
+    # The cheapest has equal blocks, which are one choice; the next has not.
+    least = json.loads(capsys.readouterr().out)["flops"]["min"]
+    config["budget"] = {"flops": {"min": least + 1}}
     path = write(config)
     assert main(["space", path]) == 0
     shown = capsys.readouterr().out

@@ -44,6 +44,7 @@ def setup(scripted: dict[str, Any]) -> dict[str, Any]:
     """The evaluator of `scripted.py`, whose first evaluation hangs."""
     return {
         "evaluator": {**scripted["evaluator"], "faults": {"hang": 1}},
+        "objectives": ["accuracy"],
         "data": {"name": "digits"},
         "input": [1, 8, 8],
         "classes": 10,

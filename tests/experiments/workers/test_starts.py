@@ -54,6 +54,7 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict
         settings = {"how": how, "bad": bad, "count": str(tmp_path / "count")}
         return {
             "evaluator": {"name": "python:unsteady:make", **settings},
+            "objectives": ["accuracy"],
             "data": {"name": "digits"},
             "input": [1, 8, 8],
             "classes": 10,

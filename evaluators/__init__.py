@@ -7,7 +7,7 @@ from .data.split import Split
 from .device import resolve_device, resolve_devices, seeded, select_device
 from .memory import data_bytes, training_bytes
 from .proxy import ProxySettings, ProxyTraining
-from .registry import EVALUATORS, check_settings, create, with_objectives
+from .registry import EVALUATORS, check_settings, create, in_force, with_objectives
 from .retrain import RetrainSettings, Trained, retrain
 from .training.loop import History, train_network
 from .training.recipe import TrainingSettings
@@ -32,6 +32,7 @@ __all__ = [
     "check_settings",
     "create",
     "data_bytes",
+    "in_force",
     "keep_going",
     "load_data",
     "measure",

@@ -123,6 +123,18 @@ def check_settings(
     read_data_settings(data)
 
 
+def in_force(
+    evaluator: Mapping[str, Any], data: Mapping[str, Any], objectives: Sequence[str] = (ACCURACY,)
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Valid sections with all their defaults, so that two that mean the same are equal; those of
+    an evaluator of one's own as they are, since only it knows what they mean."""
+    if _is_own(evaluator):
+        return dict(evaluator), dict(data)
+    settings = _read_evaluator_settings(evaluator, objectives)
+    division = read_data_settings(data)[1]
+    return {**evaluator, **vars(settings)}, {**data, **vars(division)}
+
+
 def _is_own(evaluator: Mapping[str, Any]) -> bool:
     return isinstance(evaluator, Mapping) and is_hook(evaluator.get("name"))
 

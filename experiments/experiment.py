@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +17,7 @@ from .errors import RunError
 from .run import study as records
 from .run.directory import Lock, RunDirectory
 from .run.objectives import measured
-from .search import zero_cost_fit
+from .search import earlier_runs, zero_cost_fit
 from .search.final_choice import choose
 from .search.jobs import device_of, setup_of
 from .search.local_backend import LocalBackend
@@ -41,8 +40,8 @@ class Launched:
     ending: Ending
 
 
-def unannounced(address: str) -> None:
-    """For a dashboard that nobody opens."""
+def unannounced(text: str) -> None:
+    """For a dashboard that nobody opens, and lines that nobody reads."""
 
 
 def plan(
@@ -106,18 +105,32 @@ def launch(
     config: ExperimentConfig,
     watch: Watch = unwatched,
     announce: Callable[[str], None] = unannounced,
+    *,
+    from_runs: Sequence[str | Path] = (),
+    tell: Callable[[str], None] = unannounced,
 ) -> Launched:
     """Run, or go on with, the experiment until it has `config.trials` trials in all.
 
-    `announce` takes the address of a dashboard that shows the search while it runs. Raises
-    InputError when no architecture meets the budget, or the run directory cannot be used or holds
-    another experiment; RunError when the run cannot go on.
+    `announce` takes the address of a dashboard that shows the search while it runs. `from_runs`:
+    run directories whose trials a new run takes over or tries first, see `search/earlier_runs.py`;
+    `tell` takes a line that says so. Raises InputError when no architecture meets the budget, or
+    the run directory cannot be used or holds another experiment, or nothing can be taken over;
+    RunError when the run cannot go on.
     """
     backend = backend_of(config, announce)
     config = resolved(config, device=device_of(config) if backend.trains_here else config.device)
     # Before the directory is made, so that wrong input found here leaves nothing behind.
     prepared = prepare(config, run.read_config() if run.exists else None)
-    settled = partial(zero_cost_fit.with_measured, prepared, log_path=run.log_path, log=run.log)
+    earlier = earlier_runs.read(from_runs, run, prepared)
+
+    def settled(kept: ExperimentConfig | None) -> Prepared:
+        measured = zero_cost_fit.with_measured(prepared, kept, log_path=run.log_path, log=run.log)
+        trials, lines = earlier_runs.beginning(earlier, measured)
+        for line in lines:
+            run.log(line)
+            tell(line)
+        return replace(measured, beginning=tuple(trials))
+
     with ExitStack() as stack:
         lock = stack.enter_context(_in_use(run, config))
         storage, prepared = stack.enter_context(backend.study(run, prepared.config, settled))
@@ -212,7 +225,9 @@ def _leaving_nothing(run: RunDirectory) -> Iterator[None]:
     try:
         yield
     except InputError:
-        if not run.study_path.exists() or not records.read_trials(run.study_path):
+        trials = records.read_trials(run.study_path) if run.study_path.exists() else []
+        # Those of earlier runs are there still.
+        if all(records.FROM_RUN in trial.user_attrs for trial in trials):
             run.discard()
         raise
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,19 +95,21 @@ def launch(
     out: str | Path | None = None,
     *,
     watch: Watch | None = None,
+    from_runs: Sequence[str | Path] = (),
     **changes: Any,
 ) -> LoadedRun:
     """Search as `convnas launch CONFIG -o OUT` does, and return the run.
 
     config: a YAML file or a mapping; without it the run of `out` goes on, or the demo begins.
-    changes: trials, seed, workers, device, strategy, budget. `watch` is told of the progress; by
-    default a bar shows it in a notebook or terminal. Workers are processes: in a script, call it
-    under `if __name__ == "__main__":`. Raises InputError, RunError.
+    changes: trials, seed, workers, device, strategy, budget. from_runs: run directories whose
+    trials are taken over or tried first, as with `--from`; the run's log says which. `watch` is
+    told of the progress; by default a bar shows it in a notebook or terminal. Workers are
+    processes: in a script, call it under `if __name__ == "__main__":`. Raises InputError, RunError.
     """
     run, settings = plan(config, out, **changes)
     if watch is not None:
-        launch_experiment(run, settings, watch)
+        launch_experiment(run, settings, watch, from_runs=from_runs)
     else:
         with LaunchView() as bar:
-            launch_experiment(run, settings, bar)
+            launch_experiment(run, settings, bar, from_runs=from_runs)
     return LoadedRun(run.path)

@@ -37,18 +37,33 @@ from .shared import (
 @click.option("--backend", metavar="NAME", help="local, or nni: as trials of NNI [default: local].")
 @click.option("--port", type=WholeNumber(), metavar="P", help="Of NNI's dashboard [default: 8080].")
 @click.option("--host", metavar="HOST", help="Where NNI listens: this machine only.")
+@click.option(
+    "--from",
+    "from_runs",
+    multiple=True,
+    metavar="RUN_DIR",
+    help="Take over that run's trials where they fit; may be repeated.",
+)
 @click.option("--no-final", is_flag=True, help="Without the final choice, see final: {top: 0}.")
 @DEVICE
 @SEED
 @JSON
 def launch(
-    config: str | None, out: str | None, workers: str | None, as_json: bool, **changes: Any
+    config: str | None,
+    out: str | None,
+    workers: str | None,
+    as_json: bool,
+    from_runs: tuple[str, ...],
+    **changes: Any,
 ) -> int:
     """Run a search, or go on with one.
 
     CONFIG is an experiment's YAML file; without it, an existing RUN_DIR goes on with its own, and a
     new one gets the demo. A run that was stopped or killed goes on where it was. On going on,
     trials, workers, device, strategy, final and track may change, nothing else.
+
+    A new run may begin with another run's trials, --from RUN_DIR: those that are in its space and
+    budget count as its own where they were measured alike, else the best of them are tried first.
     """
     quiet_optuna()
     from .. import experiment
@@ -60,7 +75,12 @@ def launch(
     final = settings.final_trainings and not run.exists
     with LaunchView(_said_of_final(settings) if final else None) as view:
         launched = experiment.launch(
-            run, settings, view, lambda url: click.echo(f"dashboard: {url}", err=True)
+            run,
+            settings,
+            view,
+            lambda url: click.echo(f"dashboard: {url}", err=True),
+            from_runs=from_runs,
+            tell=lambda line: click.echo(line, err=True),
         )
     return _close(launched, as_json, settings.trials)
 

@@ -182,7 +182,7 @@ def parse_config(source: str | Path | Mapping[str, Any], **changes: Any) -> Expe
         raise as_input_error(e, ExperimentConfig) from e
 
 
-_PATHS = (("data", "path"), ("evaluator", "table"), ("latency", "table"))
+PATHS = (("data", "path"), ("evaluator", "table"), ("latency", "table"))
 """Keys of a config that name files."""
 
 
@@ -190,7 +190,7 @@ def _beside(config: Path, raw: Settings) -> Settings:
     """With paths that are meant from the config's folder made whole. One that leads nowhere from
     there stays as it is, meant from the current folder."""
     found = dict(raw)
-    for section, key in _PATHS:
+    for section, key in PATHS:
         there = raw.get(section)
         if not isinstance(there, dict):
             continue
@@ -225,7 +225,7 @@ def check_continues(old: ExperimentConfig, new: ExperimentConfig) -> None:
             # 1M and 1000000 are the same limit.
             if name == "budget" and _same_limits(before[name], after[name]):
                 continue
-            key, was, now = _first_difference(name, before[name], after[name])
+            key, was, now = first_difference(name, before[name], after[name])
             allowed = (
                 f"this run has {shortened(was)}; only trials, workers, device, strategy, final, "
                 "backend and track may change"
@@ -248,9 +248,10 @@ def _same_limits(one: Settings, other: Settings) -> bool:
     return bool(Budget.from_config(one).limits == Budget.from_config(other).limits)
 
 
-def _first_difference(key: str, old: Any, new: Any) -> tuple[str, Any, Any]:
+def first_difference(key: str, old: Any, new: Any) -> tuple[str, Any, Any]:
+    """Where two sections, placed at `key`, differ first: its dotted key and both values."""
     if isinstance(old, dict) and isinstance(new, dict):
         for name in [*new, *old]:
             if old.get(name) != new.get(name):
-                return _first_difference(f"{key}.{name}", old.get(name), new.get(name))
+                return first_difference(f"{key}.{name}", old.get(name), new.get(name))
     return key, old, new

@@ -238,7 +238,8 @@ def proxies(found: Sequence[ScoredTrial], final: Sequence[Finalist]) -> list[Pro
 @dataclass(frozen=True)
 class Spent:
     """What the search took. `seconds`: training, over all trials; `wall`: from the first trial's
-    start to the last one's end, pauses between launches included."""
+    start to the last one's end, pauses between launches included. Trials that were taken over from
+    an earlier run are in neither."""
 
     seconds: float
     wall: float
@@ -248,10 +249,11 @@ class Spent:
 
 
 def spent(trials: Sequence[FrozenTrial], final: Sequence[FrozenTrial]) -> Spent:
-    starts = [t.datetime_start for t in trials if t.datetime_start]
-    ends = [t.datetime_complete for t in trials if t.datetime_complete]
+    own = [t for t in trials if not t.user_attrs.get(records.TAKEN_OVER)]
+    starts = [t.datetime_start for t in own if t.datetime_start]
+    ends = [t.datetime_complete for t in own if t.datetime_complete]
     wall = (max(ends) - min(starts)).total_seconds() if starts and ends else 0.0
-    seconds = np.nansum([records.metrics_of(t).get("seconds", 0.0) for t in trials])
+    seconds = np.nansum([records.metrics_of(t).get("seconds", 0.0) for t in own])
     return Spent(
         float(seconds), wall, records.count(list(trials)), len(final), records.reasons(list(trials))
     )

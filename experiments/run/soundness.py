@@ -154,5 +154,7 @@ _KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "metric": (_number, "a number"),
     "trial": (_whole, "a whole number"),
     "seed": (_whole, "a whole number"),
+    "from_run": (_text, "text"),
+    "from_trial": (_whole, "a whole number"),
 }
 """What the attributes of trials must be that are read by their names."""

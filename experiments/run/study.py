@@ -2,7 +2,8 @@
 
 The study is the only truth. A trial's user attributes hold what Optuna has no place for:
 `architecture` and `key`, `curve` (score of each epoch), the evaluator's metrics under
-`metric.<name>`, `score`, `values` (its objectives), and `reason` where it failed.
+`metric.<name>`, `score`, `values` (its objectives), and `reason` where it failed; and where it
+is of an earlier run, `from_run` and `from_trial`, see `search/earlier_runs.py`.
 """
 
 from __future__ import annotations
@@ -45,6 +46,12 @@ STATES = {
 FINAL = " (final)"
 """After the main study's name: the name of the second one, with the final choice's trials."""
 
+FROM_RUN, FROM_TRIAL = "from_run", "from_trial"
+"""Attributes of trials that an earlier run has given: its folder, and the trial's number there."""
+
+TAKEN_OVER = "taken_over"
+"""True of those that came with their scores; the others were to be tried first."""
+
 _STORAGE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 
@@ -61,10 +68,12 @@ def create_study(
     name: str,
     objectives: Sequence[Objective],
     facts: Mapping[str, Any] | None = None,
+    trials: Sequence[FrozenTrial] = (),
 ) -> None:
     """Make the study if it is not there: a whole one or none, whatever interrupts.
 
-    `facts` become the study's user attributes, for people who look at it.
+    `facts` become the study's user attributes, for people who look at it. `trials`: those that it
+    begins with, in a file.
     """
     if isinstance(place, Database):
         storage = place.open(create=True)
@@ -79,6 +88,7 @@ def create_study(
     with storage_errors(place):
         storage = RDBStorage(_url(unfinished, "rwc"))
         _create(storage, name, objectives, facts)
+        open_study(storage).add_trials(trials)
         storage.engine.dispose()
     os.replace(unfinished, place)
 

@@ -55,7 +55,8 @@ def begin(run: RunDirectory, config: ExperimentConfig, settled: Settled) -> Prep
         check_continues(kept, config)
     prepared = settled(kept)
     run.write_config(prepared.config)
-    records.create_study(run.study_path, config.name, config.objectives, facts_of(config))
+    facts, trials = facts_of(config), prepared.beginning
+    records.create_study(run.study_path, config.name, config.objectives, facts, trials)
     records.read_all(run.study_path, config.objectives)  # a foreign one is left as it is
     return prepared
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from optuna.trial import FrozenTrial
+
 from ... import strategies
 from ...search_space import Architecture, FeasibleSet, SearchSpace
 from ...search_space.errors import InputError
@@ -19,12 +21,14 @@ from .validate import validate
 
 @dataclass(frozen=True)
 class Prepared:
-    """An experiment that can begin. `config` holds the latency table where latency is a cost."""
+    """An experiment that can begin. `config` holds the latency table where latency is a cost;
+    `beginning` are trials of earlier runs, with which a new study begins."""
 
     config: ExperimentConfig
     space: SearchSpace
     feasible: FeasibleSet[Architecture]
     strategy: strategies.Strategy
+    beginning: tuple[FrozenTrial, ...] = ()
 
     def with_zero_cost(self, measured: dict[str, Any]) -> Prepared:
         """With what was measured of the config's zero-cost measure among the costs."""

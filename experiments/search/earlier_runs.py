@@ -54,9 +54,6 @@ def read(paths: Sequence[str | Path], run: RunDirectory, prepared: Prepared) -> 
             return []
         allowed = f"{run.path} has begun already: leave it out, or choose another folder with -o"
         raise InputError(_KEY, first, allowed)
-    if prepared.config.backend.name == "nni":
-        allowed = "begin the run with --backend local; it may go on with --backend nni"
-        raise InputError(_KEY, first, allowed)
     return [_read(path, prepared.feasible.cheapest().backbone) for path in paths]
 
 
@@ -85,12 +82,15 @@ def beginning(
     lines, seen = [], set[str]()
     for each in earlier:
         found: list[tuple[FrozenTrial, Architecture]] = []
+        there = 0
         for trial in each.trials:
             # With another input the same choices may make another network, or none.
             architecture = replace(
                 _architecture(trial), input=example.input, classes=example.classes
             )
-            if architecture.key not in seen and architecture in prepared.feasible:
+            if architecture.key in seen:
+                there += 1
+            elif architecture in prepared.feasible:
                 seen.add(architecture.key)
                 found.append((trial, architecture))
         otherwise = _difference(each, prepared.config, example)
@@ -102,22 +102,25 @@ def beginning(
             seen -= {architecture.key for _, architecture in found[_TRIED_FIRST:]}
             del found[_TRIED_FIRST:]
             trials += [_tried_first(*pair, each.run, prepared) for pair in found]
-        lines.append(_said(each, len(found), otherwise))
+        lines.append(_said(each, len(found), there, otherwise))
     return trials, lines
 
 
-def _said(each: EarlierRun, kept: int, otherwise: str | None) -> str:
+def _said(each: EarlierRun, kept: int, there: int, otherwise: str | None) -> str:
+    """`kept` and `there`: how many of its trials are used, and were there from another run."""
     every = len(each.trials)
-    none = f"none of its {every} finished trials is new here and in this space and budget"
+    none = f"none of its {every} finished trials is in this space and budget"
+    if there:
+        none += " and not there already"
     if otherwise is not None:
         which = f"its best {kept} that fit are" if kept != 1 else "its best that fits is"
         what = f"{which} tried first" if kept else none
         return f"{each.path} was measured otherwise ({otherwise}): {what}"
     if not kept:
         return f"{each.path}: {none}"
-    left = every - kept
-    verb = "is" if left == 1 else "are"
-    why = f" ({left} {verb} not in this space or budget, or there already)" if left else ""
+    counted = [(every - kept - there, "not in this space or budget"), (there, "there already")]
+    left = [f"{n} {'is' if n == 1 else 'are'} {why}" for n, why in counted if n]
+    why = f" ({', '.join(left)})" if left else ""
     return f"{kept} of {every} finished trials of {each.path} taken over{why}"
 
 

@@ -13,8 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 import convnas
 from convnas.experiments import launch, plan
 from convnas.experiments.cli import main
+from convnas.experiments.report.facts import spent
 from convnas.experiments.run.directory import RunDirectory
-from convnas.experiments.run.results import status
+from convnas.experiments.run.results import Results, status
 from convnas.search_space import Architecture, InputError, cost
 
 Config = dict[str, Any]
@@ -79,6 +80,8 @@ def test_an_export_of_a_trial_taken_over_trains_it(run: Path, tmp_path: Path) ->
     assert best is not None
     assert list(loaded.trials["state"]) == ["complete"] * 6
     assert Architecture.load(new / "best.yaml") == best.architecture
+    # Nothing was trained here.
+    assert spent(Results.of(RunDirectory(new)).trials, []).wall == 0
     assert main(["export", str(new), "--format", "pt", "-o", str(tmp_path / "best.pt")]) == 0
     assert (new / "weights" / f"{best.architecture.key}.pt").exists()
     assert main(["report", str(new)]) == 0

@@ -209,7 +209,7 @@ def _differs(mutant: MutationSpec) -> bool:
         _, after = apply_mutation(mutant.module_path, operator, mutant.occurrence)
     try:
         return after is not None and _bare(before) != _bare(after)
-    except SyntaxError:  # the star before keyword arguments, taken for a product
+    except SyntaxError:
         return False
 
 
@@ -220,6 +220,9 @@ def _bare(code: str) -> str:
             node.annotation = ast.Constant(None)
         if isinstance(node, ast.FunctionDef):
             node.returns = None
+        if isinstance(node, ast.arguments):  # a star before keyword arguments, taken for a product
+            node.args = [*node.posonlyargs, *node.args, *node.kwonlyargs]
+            node.posonlyargs, node.kwonlyargs = [], []
     return ast.dump(tree)
 
 

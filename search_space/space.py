@@ -19,9 +19,9 @@ from .chain.latency_cost import in_time_units, with_latency
 from .chain.left_out import LeftOut
 from .chain.parts import Part, SpaceParts, slot_parts
 from .chain.score import SCORE, with_score
-from .chain.slots import BlockSlot, Option, Slot, State, assembled, slots_of, taken_apart
+from .chain.slots import BlockSlot, Option, Slot, State, assembled, slots_of, taken_apart, told
 from .chain.stage_options import StageOptions
-from .choice import Choice, StageChoice
+from .choice import StageChoice
 from .costs.count import cost, head_cost, stem_cost
 from .errors import InputError, unknown_key, unknown_name
 from .feasible.feasible_set import FeasibleSet
@@ -235,7 +235,7 @@ class SearchSpace:
         indices = self._encode(architecture)
         paid = cost(architecture)
         # As the config spells the choices, so that a depth that is chosen is told.
-        facts = {**_told(self._spelled(indices)), "flops": paid.flops, "params": paid.params}
+        facts = {**told(self._spelled(indices)), "flops": paid.flops, "params": paid.params}
         measured = [name for name in self.chain.costs if name in ("latency", SCORE)]
         if measured:
             row = self.chain.cost_of(np.array([indices]))[0]
@@ -289,17 +289,6 @@ class SearchSpace:
         if isinstance(slot, BlockSlot):
             facts["block"] = slot.number + 1
         return any(matches(rule, facts) for rule in self.exclude)
-
-
-def _told(stages: Sequence[StageChoice]) -> dict[str, Any]:
-    """What people read of an architecture: conv, alpha, ... of every stage."""
-    facts: dict[str, Any] = {}
-    for number, stage in enumerate(stages, 1):
-        blocks = (stage,) if isinstance(stage, Choice) else stage
-        for i, choice in enumerate(blocks, 1):
-            place = f"stage{number}" if isinstance(stage, Choice) else f"stage{number}.block{i}"
-            facts.update({f"{place}.{name}": value for name, value in choice.to_dict().items()})
-    return facts
 
 
 def _read(path: str | Path) -> Mapping[str, Any]:

@@ -21,6 +21,10 @@ class WholeNumber(click.IntRange):
             self.fail(f"{value[:100]!r} is not a whole number in the digits 0 to 9", param, ctx)
         return super().convert(value, param, ctx)
 
+    def _describe_range(self) -> str:
+        # Without bounds click would show "x<=None" in the help.
+        return super()._describe_range() if (self.min, self.max) != (None, None) else ""
+
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 DEVICE = click.option("--device", metavar="DEVICE", help="auto, cpu, cuda or cuda:1.")

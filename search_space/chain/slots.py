@@ -7,9 +7,9 @@ state between two slots is the feature map, and within a stage whether its block
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..backbones import Backbone
 from ..choice import Choice, StageChoice
@@ -210,6 +210,17 @@ def assembled(slots: list[Slot], chosen: list[Option]) -> tuple[StageChoice, ...
             blocks = [option for option in options if option is not None]
             stages.append(tuple(block.replaced(width=blocks[0].width) for block in blocks))
     return tuple(stages)
+
+
+def told(stages: Sequence[StageChoice]) -> dict[str, Any]:
+    """What people read of an architecture: conv, alpha, ... of every stage."""
+    facts: dict[str, Any] = {}
+    for number, stage in enumerate(stages, 1):
+        blocks = (stage,) if isinstance(stage, Choice) else stage
+        for i, choice in enumerate(blocks, 1):
+            place = f"stage{number}" if isinstance(stage, Choice) else f"stage{number}.block{i}"
+            facts.update({f"{place}.{name}": value for name, value in choice.to_dict().items()})
+    return facts
 
 
 def taken_apart(slots: list[Slot], stages: tuple[StageChoice, ...]) -> list[Option]:

@@ -49,6 +49,19 @@ def small(**changes: Any) -> Config:
     }
 
 
+def worker_setup(evaluator: Config) -> Config:
+    """What a pool's workers are told before their first evaluation."""
+    return {
+        "evaluator": evaluator,
+        "objectives": ["accuracy"],
+        "data": {"name": "digits"},
+        "input": [1, 8, 8],
+        "classes": 10,
+        "device": "cpu",
+        "seed": 0,
+    }
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _warmth() -> Iterator[None]:
     with warm.warmth():

@@ -18,6 +18,7 @@ from convnas.experiments.workers.channel import Channel
 from convnas.experiments.workers.events import Failed, Scored
 from convnas.experiments.workers.pool import WorkerPool
 from convnas.search_space import Architecture, Choice
+from convnas.tests.experiments.conftest import worker_setup
 
 ARCH = Architecture("resnet-cifar", (1, 8, 8), 10, (Choice("vanilla"),) * 3)
 
@@ -42,15 +43,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def setup(scripted: dict[str, Any]) -> dict[str, Any]:
     """The evaluator of `scripted.py`, whose first evaluation hangs."""
-    return {
-        "evaluator": {**scripted["evaluator"], "faults": {"hang": 1}},
-        "objectives": ["accuracy"],
-        "data": {"name": "digits"},
-        "input": [1, 8, 8],
-        "classes": 10,
-        "device": "cpu",
-        "seed": 0,
-    }
+    return worker_setup({**scripted["evaluator"], "faults": {"hang": 1}})
 
 
 def test_an_evaluation_is_stopped_when_its_time_is_over_and_no_sooner(

@@ -15,6 +15,7 @@ from convnas.experiments.errors import RunError
 from convnas.experiments.workers.events import Scored
 from convnas.experiments.workers.pool import WorkerPool
 from convnas.search_space import Architecture, Choice
+from convnas.tests.experiments.conftest import worker_setup
 
 ARCH = Architecture("resnet-cifar", (1, 8, 8), 10, (Choice("vanilla"),) * 3)
 
@@ -52,15 +53,7 @@ def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict
 
     def setup(how: str, bad: int) -> dict[str, Any]:
         settings = {"how": how, "bad": bad, "count": str(tmp_path / "count")}
-        return {
-            "evaluator": {"name": "python:unsteady:make", **settings},
-            "objectives": ["accuracy"],
-            "data": {"name": "digits"},
-            "input": [1, 8, 8],
-            "classes": 10,
-            "device": "cpu",
-            "seed": 0,
-        }
+        return worker_setup({"name": "python:unsteady:make", **settings})
 
     return setup
 
